@@ -1,0 +1,65 @@
+// Quantization options, each listed once with its documentation: JSON, command-line flags and
+// bindings are derived from `fields()`. Names and defaults are Neural Compressor's.
+#pragma once
+
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/status.h"
+
+namespace octavo {
+
+/// One option of a config struct: where it is, its values and what it means.
+template <class Config>
+struct OptionDef {
+  const char* name;  // "weight_dtype"; the flag is --weight-dtype, in JavaScript weightDtype
+  const char* help;
+  std::string Config::*text = nullptr;  // exactly one of the three is set
+  bool Config::*flag = nullptr;
+  std::vector<std::string> Config::*list = nullptr;
+  std::vector<const char*> choices = {};  // of a text option
+};
+
+struct StaticQuantConfig {
+  std::string weight_dtype = "int8";
+  bool weight_sym = true;
+  std::string weight_granularity = "per_tensor";
+  std::string weight_algorithm = "minmax";
+  std::string act_dtype = "int8";
+  bool act_sym = true;
+  std::string act_granularity = "per_tensor";
+  std::string act_algorithm = "minmax";
+  /// Operator types or node names (exact or glob) to quantize; {"*"} means all, {} none.
+  std::vector<std::string> white_list = {"*"};
+
+  /// (exact name, glob or operator type) -> overrides; later ones win over earlier ones, names win
+  /// over operator types.
+  std::vector<std::pair<std::string, StaticQuantConfig>> local = {};
+
+  /// Overrides for the nodes that `name` matches: an exact node name, a glob (* and ?), or an
+  /// operator type.
+  StaticQuantConfig& set_local(const std::string& name, const StaticQuantConfig& config) {
+    local.emplace_back(name, config);
+    return *this;
+  }
+  StaticQuantConfig& set_local(std::span<const std::string> names, const StaticQuantConfig& config) {
+    for (const std::string& name : names) set_local(name, config);
+    return *this;
+  }
+
+  static std::span<const OptionDef<StaticQuantConfig>> fields();
+  /// Checks every option's value. The error names the option and its choices.
+  Status validate() const;
+
+  /// {"static_quant": {"global": {...}, "local": {"conv1": {...}}}}; a bare object of options is
+  /// accepted too. Unknown keys are errors that suggest the nearest name.
+  static Result<StaticQuantConfig> from_json(std::string_view json);
+  std::string to_json() const;
+};
+
+/// The candidate nearest to `name` by edit distance, for "did you mean"; empty if none is near.
+std::string nearest_name(std::string_view name, std::span<const std::string> candidates);
+
+}  // namespace octavo

@@ -1,0 +1,124 @@
+// The façade: the method names and option structs that every surface (C++, CLI, JSON, JavaScript)
+// follows. Bytes in, bytes out; no file or OS access.
+//
+//   auto model = Model::load(bytes);
+//   auto small = quantize_model(*model, StaticQuantConfig{}, &calibration_data);
+//   auto file  = small->model.to_compact();
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "runtime/session.h"
+
+namespace octavo {
+
+using Bytes = std::vector<uint8_t>;
+
+/// Reads `length` bytes (0: to the end) at `offset` of an external-data file named by the model.
+/// The caller must refuse names that lead outside the model's folder.
+using ExternalDataReader =
+    std::function<Result<Bytes>(const std::string& location, int64_t offset, int64_t length)>;
+
+struct LoadOptions {
+  ExternalDataReader external_data = {};  // none: a model with external data is an error
+  /// Keeps the memory behind the model's bytes alive; set it to use a compact file's weights in place.
+  std::shared_ptr<const void> owner = nullptr;
+  bool optimize = true;  // false: the graph exactly as the file has it
+};
+
+/// A float or quantized model. Copies share the graph.
+class Model {
+ public:
+  Model() = default;
+  explicit Model(std::shared_ptr<const Graph> graph) : graph_(std::move(graph)) {}
+
+  /// ONNX or .octavo bytes, told apart by their content. ONNX models are imported, quantized
+  /// sub-graphs (QDQ and QOperator) collapsed, and simplified.
+  /// Errors: kInvalidModel, kUnsupportedOp (names all unsupported operators), kLimitExceeded.
+  static Result<Model> load(std::span<const uint8_t> bytes, const LoadOptions& options = {});
+
+  const Graph& graph() const { return *graph_; }
+  std::shared_ptr<const Graph> shared_graph() const { return graph_; }
+
+  /// ONNX, quantized values expanded to QuantizeLinear / DequantizeLinear pairs.
+  Result<Bytes> to_onnx() const;
+  /// The .octavo file.
+  Result<Bytes> to_compact() const;
+  /// Runs the model, after fusing what only execution cares about (residual additions, ...).
+  Result<Session> create_session(SessionOptions options = {}) const;
+
+ private:
+  std::shared_ptr<const Graph> graph_;
+};
+
+/// Yields the feeds of one calibration sample (or batch) after another; nullopt at the end.
+class DataLoader {
+ public:
+  virtual ~DataLoader() = default;
+  virtual Result<std::optional<NamedTensors>> next() = 0;
+};
+
+/// Called with (done, total); total 0 if unknown. False cancels.
+using ProgressFn = std::function<bool(int64_t done, int64_t total)>;
+
+/// What became of one operator.
+struct NodeReport {
+  std::string name, op;
+  bool quantized = false;
+  std::string weights, activations;  // "int8 per_channel", "uint8"; empty if float
+  std::string reason;                // why it stayed float; empty if quantized
+};
+
+struct QuantizeReport {
+  std::vector<NodeReport> nodes;
+  int64_t float_bytes = 0, quantized_bytes = 0;  // of constants
+  int64_t samples = 0;                           // calibration samples seen
+  std::vector<std::string> warnings;
+};
+
+struct QuantizedModel {
+  Model model;
+  QuantizeReport report;
+};
+
+struct QuantizeOptions {
+  ProgressFn progress = {};
+  std::shared_ptr<ThreadPool> pool = nullptr;
+};
+
+/// Runs calibration the caller's way: call the function given with each sample's feeds.
+using CalibFunc = std::function<Status(const std::function<Status(const NamedTensors&)>& observe)>;
+
+/// Neural Compressor's call: post-training static quantization. Of `calib_dataloader` the first
+/// `calib_iteration` items are used, unless `calib_func` drives the calibration itself.
+/// Errors: kInvalidArgument (bad configuration, unknown names), kInvalidData (NaN, wrong shapes),
+/// kNotFound (set_local names that match nothing; suggests the nearest).
+Result<QuantizedModel> quantize_model(const Model& model, const StaticQuantConfig& quant_config,
+                                      DataLoader* calib_dataloader, int64_t calib_iteration = 100,
+                                      const CalibFunc& calib_func = {},
+                                      const QuantizeOptions& options = {});
+
+/// One tensor of two models, compared over a data set.
+struct TensorComparison {
+  std::string tensor, node_op;
+  double sqnr_db = 0;  // 10 log10(sum a^2 / sum (a - b)^2), over all samples
+  double cosine = 0;
+  double max_abs_error = 0;
+};
+struct Comparison {
+  std::vector<TensorComparison> outputs;
+  std::vector<TensorComparison> tensors;  // of the same name in both, in graph order
+  double agreement = 0;  // share of samples with the same argmax in output 0
+  int64_t samples = 0;
+};
+/// Runs both models on the data and compares what they have in common.
+Result<Comparison> compare(const Model& a, const Model& b, DataLoader& data,
+                           const QuantizeOptions& options = {});
+
+}  // namespace octavo

@@ -1,0 +1,75 @@
+// Backends claim sub-graphs of a plan and compile each into one Step. The portable backend (one node
+// a claim, Highway kernels, references for the rest) is last and total.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "runtime/op.h"
+
+namespace octavo {
+
+/// A graph with concrete shapes, as a plan sees it: what backends are given.
+struct PlanGraph {
+  const Graph& graph;
+  std::vector<TensorInfo> infos;   // by ValueId; folded values have `constant`
+  std::vector<Layout> layouts;     // by ValueId; settled for a claim's inputs when it is compiled
+  std::vector<int> use_counts;     // by ValueId; graph outputs count as a use
+  std::vector<bool> is_watched;    // by ValueId; a claim may not hide a watched value
+
+  const TensorInfo& info(ValueId id) const { return infos[static_cast<size_t>(id)]; }
+  bool is_constant(ValueId id) const { return id != kNoValue && info(id).constant.present(); }
+  bool is_static(ValueId id) const { return id != kNoValue && info(id).shape.is_static(); }
+};
+
+/// Nodes that become one step, in topological order. Outputs of the claim are its values that are
+/// used outside it (or watched, or graph outputs).
+struct Claim {
+  std::vector<NodeId> nodes;
+};
+
+/// In which layout a claim wants its activations (tensors of rank >= 3; the plan converts).
+enum class ClaimLayout : uint8_t {
+  kPlain,
+  kChannelsLast,
+  kFollow,  // whatever the first non-constant input has, for inputs and outputs alike
+};
+
+struct StepContext {
+  std::span<const TensorView> inputs;  // in the order of Step::inputs
+  std::span<TensorView> outputs;       // in the order of Step::outputs
+  std::byte* scratch = nullptr;        // Step::scratch_bytes() bytes, 64-byte aligned
+  ThreadPool* pool = nullptr;
+};
+
+/// A compiled claim. Holds its packed weights; run() may be called from one thread at a time.
+class Step {
+ public:
+  virtual ~Step() = default;
+  virtual Status run(const StepContext& context) = 0;
+  virtual int64_t scratch_bytes() const { return 0; }
+  /// True if output 0 may be written over input 0 (same bytes, input 0 not used later).
+  virtual bool in_place() const { return false; }
+
+  std::vector<ValueId> inputs;   // non-constant values read; set by compile()
+  std::vector<ValueId> outputs;  // values written; set by compile()
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string_view name() const = 0;
+  /// Disjoint claims over nodes of which `available[node]` is true.
+  virtual std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) = 0;
+  virtual ClaimLayout layout(const PlanGraph& graph, const Claim& claim) = 0;
+  /// `layout` is settled: never kFollow.
+  virtual Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
+                                                Layout layout) = 0;
+};
+
+/// The portable backend. `reference_only`: no kernels, the slow obvious functions (for tests).
+std::unique_ptr<Backend> make_portable_backend(bool reference_only = false);
+
+}  // namespace octavo

@@ -1,0 +1,31 @@
+// The portable backend's kernels: one row per (operator, dtype signature), tried in order before the
+// operator's reference function. Rows are in runtime/kernels/<family>.cc.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "runtime/backend.h"
+
+namespace octavo {
+
+struct KernelDef {
+  const char* name;  // "conv_u8s8": shown by bench --per-op
+  OpKind op;
+  ClaimLayout layout;  // what it wants; kChannelsLast only for operators on N,C,spatial tensors
+  /// Whether this row can run the node with these dtypes, shapes and attributes. Shapes of all
+  /// inputs and outputs are static when this is asked.
+  bool (*supports)(const PlanGraph& graph, const Node& node);
+  /// Packs weights and chooses tiles. `layout` is the settled layout of activations.
+  Result<std::unique_ptr<Step>> (*create)(const PlanGraph& graph, const Node& node, Layout layout);
+};
+
+namespace kernels {
+std::span<const KernelDef> conv_kernels();         // conv.cc: f32 and int8 convolution, depthwise
+std::span<const KernelDef> matmul_kernels();       // matmul.cc: MatMul, Gemm in f32 and int8
+std::span<const KernelDef> pool_kernels();         // pool.cc
+std::span<const KernelDef> elementwise_kernels();  // elementwise.cc: binary, unary, tables, quantize
+std::span<const KernelDef> reduce_kernels();       // reduce.cc: softmax, reductions, layer norm
+}  // namespace kernels
+
+}  // namespace octavo
