@@ -1,0 +1,72 @@
+#include "native/files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace octavo {
+namespace {
+
+std::unexpected<Error> io_error(const std::string& path, const char* what) {
+  const ErrorCode code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
+  return fail(code, what, " '", path, "': ", std::strerror(errno));
+}
+
+struct Descriptor {
+  int fd = -1;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+}  // namespace
+
+Result<MappedFile> map_file(const std::string& path) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) return io_error(path, "cannot open");
+  struct stat info {};
+  if (::fstat(file.fd, &info) != 0) return io_error(path, "cannot read");
+  if (!S_ISREG(info.st_mode)) {
+    return fail(ErrorCode::kIo, "'", path, "' is not a file");
+  }
+  if (info.st_size == 0) return MappedFile{};
+  const auto size = static_cast<size_t>(info.st_size);
+  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (memory == MAP_FAILED) return io_error(path, "cannot map");
+  return MappedFile{{static_cast<const uint8_t*>(memory), size},
+                    std::shared_ptr<const void>(memory, [size](const void* p) {
+                      ::munmap(const_cast<void*>(p), size);
+                    })};
+}
+
+Result<std::vector<uint8_t>> read_file(const std::string& path) {
+  OCTAVO_ASSIGN(const MappedFile file, map_file(path));
+  return std::vector<uint8_t>(file.bytes.begin(), file.bytes.end());
+}
+
+Status write_file(const std::string& path, std::span<const uint8_t> bytes) {
+  std::string temporary = path + ".XXXXXX";
+  Descriptor file{::mkostemp(temporary.data(), O_CLOEXEC)};
+  if (file.fd < 0) return io_error(path, "cannot write");
+  const auto abandon = [&] {
+    auto error = io_error(path, "cannot write");
+    ::unlink(temporary.c_str());
+    return error;
+  };
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t n = ::write(file.fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno != EINTR) return abandon();
+    if (n > 0) done += static_cast<size_t>(n);
+  }
+  if (::fchmod(file.fd, 0644) != 0 || ::fsync(file.fd) != 0 ||
+      ::rename(temporary.c_str(), path.c_str()) != 0) {
+    return abandon();
+  }
+  return {};
+}
+
+}  // namespace octavo
