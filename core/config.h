@@ -16,9 +16,9 @@ template <class Config>
 struct OptionDef {
   const char* name;  // "weight_dtype"; the flag is --weight-dtype, in JavaScript weightDtype
   const char* help;
-  std::string Config::*text = nullptr;  // exactly one of the three is set
-  bool Config::*flag = nullptr;
-  std::vector<std::string> Config::*list = nullptr;
+  std::string Config::* text = nullptr;  // exactly one of the three is set
+  bool Config::* flag = nullptr;
+  std::vector<std::string> Config::* list = nullptr;
   std::vector<const char*> choices = {};  // of a text option
 };
 
@@ -44,7 +44,8 @@ struct StaticQuantConfig {
     local.emplace_back(name, config);
     return *this;
   }
-  StaticQuantConfig& set_local(std::span<const std::string> names, const StaticQuantConfig& config) {
+  StaticQuantConfig& set_local(std::span<const std::string> names,
+                               const StaticQuantConfig& config) {
     for (const std::string& name : names) set_local(name, config);
     return *this;
   }

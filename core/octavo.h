@@ -27,7 +27,8 @@ using ExternalDataReader =
 
 struct LoadOptions {
   ExternalDataReader external_data = {};  // none: a model with external data is an error
-  /// Keeps the memory behind the model's bytes alive; set it to use a compact file's weights in place.
+  /// Keeps the memory behind the model's bytes alive; set it to use a compact file's weights in
+  /// place.
   std::shared_ptr<const void> owner = nullptr;
   bool optimize = true;  // false: the graph exactly as the file has it
 };
@@ -114,7 +115,7 @@ struct TensorComparison {
 struct Comparison {
   std::vector<TensorComparison> outputs;
   std::vector<TensorComparison> tensors;  // of the same name in both, in graph order
-  double agreement = 0;  // share of samples with the same argmax in output 0
+  double agreement = 0;                   // share of samples with the same argmax in output 0
   int64_t samples = 0;
 };
 /// Runs both models on the data and compares what they have in common.

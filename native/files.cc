@@ -28,7 +28,7 @@ struct Descriptor {
 Result<MappedFile> map_file(const std::string& path) {
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) return io_error(path, "cannot open");
-  struct stat info {};
+  struct stat info{};
   if (::fstat(file.fd, &info) != 0) return io_error(path, "cannot read");
   if (!S_ISREG(info.st_mode)) {
     return fail(ErrorCode::kIo, "'", path, "' is not a file");
@@ -38,9 +38,8 @@ Result<MappedFile> map_file(const std::string& path) {
   void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (memory == MAP_FAILED) return io_error(path, "cannot map");
   return MappedFile{{static_cast<const uint8_t*>(memory), size},
-                    std::shared_ptr<const void>(memory, [size](const void* p) {
-                      ::munmap(const_cast<void*>(p), size);
-                    })};
+                    std::shared_ptr<const void>(
+                        memory, [size](const void* p) { ::munmap(const_cast<void*>(p), size); })};
 }
 
 Result<std::vector<uint8_t>> read_file(const std::string& path) {

@@ -1,5 +1,5 @@
-// Backends claim sub-graphs of a plan and compile each into one Step. The portable backend (one node
-// a claim, Highway kernels, references for the rest) is last and total.
+// Backends claim sub-graphs of a plan and compile each into one Step. The portable backend (one
+// node a claim, Highway kernels, references for the rest) is last and total.
 #pragma once
 
 #include <memory>
@@ -14,10 +14,10 @@ namespace octavo {
 /// A graph with concrete shapes, as a plan sees it: what backends are given.
 struct PlanGraph {
   const Graph& graph;
-  std::vector<TensorInfo> infos;   // by ValueId; folded values have `constant`
-  std::vector<Layout> layouts;     // by ValueId; settled for a claim's inputs when it is compiled
-  std::vector<int> use_counts;     // by ValueId; graph outputs count as a use
-  std::vector<bool> is_watched;    // by ValueId; a claim may not hide a watched value
+  std::vector<TensorInfo> infos;  // by ValueId; folded values have `constant`
+  std::vector<Layout> layouts;    // by ValueId; settled for a claim's inputs when it is compiled
+  std::vector<int> use_counts;    // by ValueId; graph outputs count as a use
+  std::vector<bool> is_watched;   // by ValueId; a claim may not hide a watched value
 
   const TensorInfo& info(ValueId id) const { return infos[static_cast<size_t>(id)]; }
   bool is_constant(ValueId id) const { return id != kNoValue && info(id).constant.present(); }

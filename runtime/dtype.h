@@ -73,7 +73,8 @@ struct BFloat16 {
 struct Int4 {
   int8_t value = 0;
   Int4() = default;
-  explicit Int4(int v) : value(static_cast<int8_t>(static_cast<int8_t>(static_cast<uint32_t>(v) << 4) >> 4)) {}
+  explicit Int4(int v)
+      : value(static_cast<int8_t>(static_cast<int8_t>(static_cast<uint32_t>(v) << 4) >> 4)) {}
   operator int() const { return value; }
 };
 struct UInt4 {
@@ -89,30 +90,46 @@ template <DType D>
 struct DTypeConstant {
   static constexpr DType value = D;
 };
-template <> struct DTypeOf<float> : DTypeConstant<DType::kF32> {};
-template <> struct DTypeOf<Float16> : DTypeConstant<DType::kF16> {};
-template <> struct DTypeOf<BFloat16> : DTypeConstant<DType::kBF16> {};
-template <> struct DTypeOf<int8_t> : DTypeConstant<DType::kI8> {};
-template <> struct DTypeOf<uint8_t> : DTypeConstant<DType::kU8> {};
-template <> struct DTypeOf<Int4> : DTypeConstant<DType::kI4> {};
-template <> struct DTypeOf<UInt4> : DTypeConstant<DType::kU4> {};
-template <> struct DTypeOf<int16_t> : DTypeConstant<DType::kI16> {};
-template <> struct DTypeOf<uint16_t> : DTypeConstant<DType::kU16> {};
-template <> struct DTypeOf<int32_t> : DTypeConstant<DType::kI32> {};
-template <> struct DTypeOf<int64_t> : DTypeConstant<DType::kI64> {};
-template <> struct DTypeOf<uint32_t> : DTypeConstant<DType::kU32> {};
-template <> struct DTypeOf<uint64_t> : DTypeConstant<DType::kU64> {};
-template <> struct DTypeOf<double> : DTypeConstant<DType::kF64> {};
-template <> struct DTypeOf<bool> : DTypeConstant<DType::kBool> {};
-template <> struct DTypeOf<std::string> : DTypeConstant<DType::kString> {};
+template <>
+struct DTypeOf<float> : DTypeConstant<DType::kF32> {};
+template <>
+struct DTypeOf<Float16> : DTypeConstant<DType::kF16> {};
+template <>
+struct DTypeOf<BFloat16> : DTypeConstant<DType::kBF16> {};
+template <>
+struct DTypeOf<int8_t> : DTypeConstant<DType::kI8> {};
+template <>
+struct DTypeOf<uint8_t> : DTypeConstant<DType::kU8> {};
+template <>
+struct DTypeOf<Int4> : DTypeConstant<DType::kI4> {};
+template <>
+struct DTypeOf<UInt4> : DTypeConstant<DType::kU4> {};
+template <>
+struct DTypeOf<int16_t> : DTypeConstant<DType::kI16> {};
+template <>
+struct DTypeOf<uint16_t> : DTypeConstant<DType::kU16> {};
+template <>
+struct DTypeOf<int32_t> : DTypeConstant<DType::kI32> {};
+template <>
+struct DTypeOf<int64_t> : DTypeConstant<DType::kI64> {};
+template <>
+struct DTypeOf<uint32_t> : DTypeConstant<DType::kU32> {};
+template <>
+struct DTypeOf<uint64_t> : DTypeConstant<DType::kU64> {};
+template <>
+struct DTypeOf<double> : DTypeConstant<DType::kF64> {};
+template <>
+struct DTypeOf<bool> : DTypeConstant<DType::kBool> {};
+template <>
+struct DTypeOf<std::string> : DTypeConstant<DType::kString> {};
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 
 /// Half-precision types compute in float, 4-bit ones in int; every other type in itself.
 template <class T>
-using ComputeType =
-    std::conditional_t<std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>, float,
-                       std::conditional_t<std::is_same_v<T, Int4> || std::is_same_v<T, UInt4>, int, T>>;
+using ComputeType = std::conditional_t<
+    std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>, float,
+    std::conditional_t<std::is_same_v<T, Int4> || std::is_same_v<T, UInt4>, int, T>>;
 
 /// Tells `fn` the element type: calls fn.template operator()<T>() with T for `dtype`.
 /// Strings and kUndefined included only where the caller names them; otherwise `otherwise()`.

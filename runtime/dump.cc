@@ -15,8 +15,8 @@ std::string quant_text(const QuantParams& quant) {
 std::string value_text(const Graph& graph, ValueId id) {
   if (id == kNoValue) return "_";
   const Value& value = graph.value(id);
-  std::string text = concat("%", value.name, " ", dtype_name(value.dtype), " ",
-                            graph.shape_string(value.shape));
+  std::string text =
+      concat("%", value.name, " ", dtype_name(value.dtype), " ", graph.shape_string(value.shape));
   if (value.quant != nullptr) text += concat(" (", quant_text(*value.quant), ")");
   return text;
 }

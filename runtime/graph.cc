@@ -117,8 +117,8 @@ bool type_matches(FieldType type, const AttributeValue& value) {
 Status validate_quant(const Value& value) {
   const QuantParams& quant = *value.quant;
   const auto bad = [&](const auto&... what) {
-    return std::unexpected(
-        Error{ErrorCode::kInvalidModel, concat("quantization parameters: ", what...), {}, value.name});
+    return std::unexpected(Error{
+        ErrorCode::kInvalidModel, concat("quantization parameters: ", what...), {}, value.name});
   };
   if (quant.scale.empty() || quant.scale.size() != quant.zero_point.size()) {
     return bad(quant.scale.size(), " scales but ", quant.zero_point.size(), " zero points");
@@ -214,7 +214,8 @@ Status validate_node(const Graph& graph, const Node& node, std::vector<bool>& de
 
 Status validate_at(const Graph& graph, int depth) {
   if (depth > limits::kNesting) {
-    return fail(ErrorCode::kLimitExceeded, "graphs are nested more than ", limits::kNesting, " deep");
+    return fail(ErrorCode::kLimitExceeded, "graphs are nested more than ", limits::kNesting,
+                " deep");
   }
   if (static_cast<int64_t>(graph.nodes.size()) > limits::kNodes) {
     return fail(ErrorCode::kLimitExceeded, graph.nodes.size(), " nodes; the limit is ",
@@ -228,8 +229,8 @@ Status validate_at(const Graph& graph, int depth) {
     const Value& value = graph.values[i];
     defined[i] = value.constant.present();
     if (value.quant != nullptr) OCTAVO_TRY(validate_quant(value));
-    if (value.constant.present() && (value.constant.dtype() != value.dtype ||
-                                     !(value.constant.shape() == value.shape))) {
+    if (value.constant.present() &&
+        (value.constant.dtype() != value.dtype || !(value.constant.shape() == value.shape))) {
       return std::unexpected(Error{ErrorCode::kInvalidModel,
                                    "a constant differs from its value's dtype or shape",
                                    {},
@@ -250,8 +251,8 @@ Status validate_at(const Graph& graph, int depth) {
   for (const ValueId id : graph.outputs) {
     if (!in_range(id)) return fail(ErrorCode::kInvalidModel, "graph output id out of range");
     if (!defined[static_cast<size_t>(id)]) {
-      return std::unexpected(
-          Error{ErrorCode::kInvalidModel, "nothing computes this output", {}, graph.value(id).name});
+      return std::unexpected(Error{
+          ErrorCode::kInvalidModel, "nothing computes this output", {}, graph.value(id).name});
     }
   }
   return {};

@@ -78,7 +78,7 @@ struct Graph {
   std::vector<Node> nodes;  // in topological order
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;
-  std::vector<std::string> symbols;                               // names of symbolic dimensions
+  std::vector<std::string> symbols;                                // names of symbolic dimensions
   std::vector<std::pair<std::string, std::string>> metadata = {};  // model properties
 
   Value& value(ValueId id) { return values[static_cast<size_t>(id)]; }

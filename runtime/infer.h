@@ -1,5 +1,5 @@
-// Shape and dtype inference over a graph, and evaluation of single nodes: shared by import, constant
-// folding and planning.
+// Shape and dtype inference over a graph, and evaluation of single nodes: shared by import,
+// constant folding and planning.
 #pragma once
 
 #include <span>

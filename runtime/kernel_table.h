@@ -1,5 +1,5 @@
-// The portable backend's kernels: one row per (operator, dtype signature), tried in order before the
-// operator's reference function. Rows are in runtime/kernels/<family>.cc.
+// The portable backend's kernels: one row per (operator, dtype signature), tried in order before
+// the operator's reference function. Rows are in runtime/kernels/<family>.cc.
 #pragma once
 
 #include <memory>
@@ -21,11 +21,12 @@ struct KernelDef {
 };
 
 namespace kernels {
-std::span<const KernelDef> conv_kernels();         // conv.cc: f32 and int8 convolution, depthwise
-std::span<const KernelDef> matmul_kernels();       // matmul.cc: MatMul, Gemm in f32 and int8
-std::span<const KernelDef> pool_kernels();         // pool.cc
-std::span<const KernelDef> elementwise_kernels();  // elementwise.cc: binary, unary, tables, quantize
-std::span<const KernelDef> reduce_kernels();       // reduce.cc: softmax, reductions, layer norm
+std::span<const KernelDef> conv_kernels();    // conv.cc: f32 and int8 convolution, depthwise
+std::span<const KernelDef> matmul_kernels();  // matmul.cc: MatMul, Gemm in f32 and int8
+std::span<const KernelDef> pool_kernels();    // pool.cc
+std::span<const KernelDef>
+elementwise_kernels();                        // elementwise.cc: binary, unary, tables, quantize
+std::span<const KernelDef> reduce_kernels();  // reduce.cc: softmax, reductions, layer norm
 }  // namespace kernels
 
 }  // namespace octavo

@@ -1,7 +1,8 @@
 // One row per operator. Everything Octavo knows about an operator is in its row: import and export
-// of attributes, the compact file, dumps and equality (visit `fields`), shape inference and constant
-// folding (`infer`, `reference`), execution (a row of the kernel table by dtypes, else `reference`),
-// layout planning (`layout`) and quantization (`quant`). Rows are in runtime/ops/<family>.cc.
+// of attributes, the compact file, dumps and equality (visit `fields`), shape inference and
+// constant folding (`infer`, `reference`), execution (a row of the kernel table by dtypes, else
+// `reference`), layout planning (`layout`) and quantization (`quant`). Rows are in
+// runtime/ops/<family>.cc.
 #pragma once
 
 #include <functional>
@@ -103,14 +104,16 @@ using InferFn = Status (*)(InferContext&);
 class GraphRunner {
  public:
   virtual ~GraphRunner() = default;
-  virtual Result<std::vector<Tensor>> run(const Graph& body, std::span<const TensorView> inputs) = 0;
+  virtual Result<std::vector<Tensor>> run(const Graph& body,
+                                          std::span<const TensorView> inputs) = 0;
 };
 
-/// Given to a `reference` function. Views have plain layout unless the op's LayoutRule is kAgnostic,
-/// in which case all non-constant views of rank >= 3 share one layout.
+/// Given to a `reference` function. Views have plain layout unless the op's LayoutRule is
+/// kAgnostic, in which case all non-constant views of rank >= 3 share one layout.
 class KernelContext {
  public:
-  using Allocate = std::function<Result<TensorView>(size_t output, DType dtype, const Shape& shape)>;
+  using Allocate =
+      std::function<Result<TensorView>(size_t output, DType dtype, const Shape& shape)>;
 
   const Node& node;
   std::span<const TensorView> inputs;  // absent optional inputs: !present()
@@ -120,9 +123,7 @@ class KernelContext {
   Allocate allocate = {};
 
   bool has_input(size_t i) const { return i < inputs.size() && inputs[i].present(); }
-  bool has_output(size_t i) const {
-    return i < node.outputs.size() && node.outputs[i] != kNoValue;
-  }
+  bool has_output(size_t i) const { return i < node.outputs.size() && node.outputs[i] != kNoValue; }
   const TensorView& in(size_t i) const { return inputs[i]; }
   /// Output i, whose shape inference has settled.
   TensorView& out(size_t i) { return outputs[i]; }
@@ -158,16 +159,17 @@ enum class LayoutRule : uint8_t {
 
 enum OpFlags : uint32_t {
   kNoFlags = 0,
-  kAlias = 1,             // output 0 has input 0's bytes under another shape (Reshape, Identity)
-  kInPlace = 2,           // output 0 may overwrite input 0 (elementwise, same dtype and shape)
-  kNondeterministic = 4,  // must not be folded
-  kHasBody = 8,           // holds graphs as attributes
+  kAlias = 1,              // output 0 has input 0's bytes under another shape (Reshape, Identity)
+  kInPlace = 2,            // output 0 may overwrite input 0 (elementwise, same dtype and shape)
+  kNondeterministic = 4,   // must not be folded
+  kHasBody = 8,            // holds graphs as attributes
+  kIntegerReference = 16,  // `reference` works on quantized values itself
 };
 
 struct OpDef {
   OpKind kind;
-  const char* name;         // ONNX's
-  const char* domain = "";  // "" is ai.onnx
+  const char* name;                       // ONNX's
+  const char* domain = "";                // "" is ai.onnx
   int8_t min_inputs = 1, max_inputs = 1;  // max -1: any number
   int8_t min_outputs = 1, max_outputs = 1;
   std::span<const FieldDef> fields = {};

@@ -23,16 +23,16 @@ class Observer {
 
 /// What one step runs: shown by `bench --per-op` and dumps.
 struct StepInfo {
-  std::string name;     // the last node's
-  std::string op;       // "Conv"
-  std::string kernel;   // "conv_u8s8", "reference", "reorder", ...
+  std::string name;    // the last node's
+  std::string op;      // "Conv"
+  std::string kernel;  // "conv_u8s8", "reference", "reorder", ...
   std::string backend;
-  std::string shape;    // of output 0
-  int64_t macs = 0;     // multiply-accumulates, of convolutions and matrix products
+  std::string shape;  // of output 0
+  int64_t macs = 0;   // multiply-accumulates, of convolutions and matrix products
 };
 
 struct PlanOptions {
-  std::vector<Backend*> backends;   // in order of priority; the last one must be total
+  std::vector<Backend*> backends;  // in order of priority; the last one must be total
   ThreadPool* pool = nullptr;
   const Observer* watch = nullptr;  // values it wants stay visible
 };
@@ -41,7 +41,8 @@ class Plan {
  public:
   virtual ~Plan() = default;
   /// `inputs`: dtype and static shape of each graph input. `graph` must outlive the plan.
-  static Result<std::unique_ptr<Plan>> create(const Graph& graph, std::span<const TensorInfo> inputs,
+  static Result<std::unique_ptr<Plan>> create(const Graph& graph,
+                                              std::span<const TensorInfo> inputs,
                                               const PlanOptions& options);
   /// Inputs in plain layout, in the graph's order. `outputs[i]` with data set receives output i in
   /// place (its bytes must fit); otherwise it is made to point into the plan's memory, valid until

@@ -66,12 +66,13 @@ struct Requantize {
   std::vector<float> bias;        // per channel: bias_real[c] / s_output
   float zero_point = 0;           // of the output
   float lo = 0, hi = 0;
-  float residual_scale = 0;   // s_residual / s_output; residual = (r - residual_zero_point) * this
+  float residual_scale = 0;  // s_residual / s_output; residual = (r - residual_zero_point) * this
   int32_t residual_zero_point = 0;
 };
 
 template <class T>
-inline T requantize(int32_t acc, float multiplier, float bias, float zero_point, float lo, float hi) {
+inline T requantize(int32_t acc, float multiplier, float bias, float zero_point, float lo,
+                    float hi) {
   float y = static_cast<float>(acc) * multiplier;
   y = y + bias;
   y = y + zero_point;

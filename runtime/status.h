@@ -79,15 +79,16 @@ std::unexpected<Error> fail(ErrorCode code, const Parts&... parts) {
 #define OCTAVO_CONCAT(a, b) OCTAVO_CONCAT_IMPL(a, b)
 
 /// Returns the error of a Status or Result expression, if there is one.
-#define OCTAVO_TRY(expr)                                               \
-  do {                                                                 \
-    if (auto octavo_status = (expr); !octavo_status)                   \
-      return std::unexpected(std::move(octavo_status).error());        \
+#define OCTAVO_TRY(expr)                                        \
+  do {                                                          \
+    if (auto octavo_status = (expr); !octavo_status)            \
+      return std::unexpected(std::move(octavo_status).error()); \
   } while (false)
 
 /// OCTAVO_ASSIGN(auto x, f()): the value of a Result, or returns its error.
-#define OCTAVO_ASSIGN(lhs, expr) OCTAVO_ASSIGN_IMPL(OCTAVO_CONCAT(octavo_result_, __LINE__), lhs, expr)
-#define OCTAVO_ASSIGN_IMPL(tmp, lhs, expr)                     \
-  auto tmp = (expr);                                           \
-  if (!tmp) return std::unexpected(std::move(tmp).error());    \
+#define OCTAVO_ASSIGN(lhs, expr) \
+  OCTAVO_ASSIGN_IMPL(OCTAVO_CONCAT(octavo_result_, __LINE__), lhs, expr)
+#define OCTAVO_ASSIGN_IMPL(tmp, lhs, expr)                  \
+  auto tmp = (expr);                                        \
+  if (!tmp) return std::unexpected(std::move(tmp).error()); \
   lhs = *std::move(tmp)

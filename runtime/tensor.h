@@ -107,7 +107,7 @@ struct TensorView {
   void* data = nullptr;
   DType dtype = DType::kUndefined;  // kUndefined: an optional input that is absent
   Layout layout = Layout::kPlain;
-  Shape shape;                          // logical
+  Shape shape;                         // logical
   const QuantParams* quant = nullptr;  // set if the integers stand for real numbers
 
   bool present() const { return dtype != DType::kUndefined; }

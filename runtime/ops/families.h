@@ -7,21 +7,22 @@
 
 namespace octavo::ops {
 
-std::span<const OpDef> unary_ops();       // unary.cc
-std::span<const OpDef> binary_ops();      // binary.cc
-std::span<const OpDef> quantize_ops();    // quantize.cc
-std::span<const OpDef> conv_ops();        // conv.cc
-std::span<const OpDef> matmul_ops();      // matmul.cc
-std::span<const OpDef> pool_ops();        // pool.cc
-std::span<const OpDef> norm_ops();        // norm.cc
-std::span<const OpDef> reduce_ops();      // reduce.cc
-std::span<const OpDef> shape_ops();       // shape.cc: reshape, transpose, concat, split, slice, ...
-std::span<const OpDef> gather_ops();      // gather.cc: gather and scatter
-std::span<const OpDef> generate_ops();    // generate.cc: Range, ConstantOfShape, EyeLike, NonZero, ...
-std::span<const OpDef> image_ops();       // image.cc
-std::span<const OpDef> recurrent_ops();   // recurrent.cc
-std::span<const OpDef> control_ops();     // control.cc
-std::span<const OpDef> signal_ops();      // signal.cc
-std::span<const OpDef> loss_ops();        // loss.cc
+std::span<const OpDef> unary_ops();     // unary.cc
+std::span<const OpDef> binary_ops();    // binary.cc
+std::span<const OpDef> quantize_ops();  // quantize.cc
+std::span<const OpDef> conv_ops();      // conv.cc
+std::span<const OpDef> matmul_ops();    // matmul.cc
+std::span<const OpDef> pool_ops();      // pool.cc
+std::span<const OpDef> norm_ops();      // norm.cc
+std::span<const OpDef> reduce_ops();    // reduce.cc
+std::span<const OpDef> shape_ops();     // shape.cc: reshape, transpose, concat, split, slice, ...
+std::span<const OpDef> gather_ops();    // gather.cc: gather and scatter
+std::span<const OpDef>
+generate_ops();                      // generate.cc: Range, ConstantOfShape, EyeLike, NonZero, ...
+std::span<const OpDef> image_ops();  // image.cc
+std::span<const OpDef> recurrent_ops();  // recurrent.cc
+std::span<const OpDef> control_ops();    // control.cc
+std::span<const OpDef> signal_ops();     // signal.cc
+std::span<const OpDef> loss_ops();       // loss.cc
 
 }  // namespace octavo::ops
