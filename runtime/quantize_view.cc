@@ -8,6 +8,10 @@ template <class Fn>
 Status for_each_run(const TensorView& view, const Fn& fn) {
   const QuantParams& quant = *view.quant;
   const int64_t count = view.elements();
+  if (quant.scale.empty() || quant.scale.size() != quant.zero_point.size()) {
+    return fail(ErrorCode::kShapeMismatch, quant.scale.size(), " scales but ",
+                quant.zero_point.size(), " zero points");
+  }
   if (quant.per_tensor()) {
     fn(int64_t{0}, count, size_t{0});
     return {};
@@ -84,7 +88,7 @@ Status dequantize_view(const TensorView& in, float* out) {
     const T* q = in.as<const T>();
     return for_each_run(in, [&](int64_t begin, int64_t end, size_t p) {
       const float scale = in.quant->scale[p];
-      const int32_t zero_point = in.quant->zero_point[p];
+      const int64_t zero_point = in.quant->zero_point[p];
       for (int64_t i = begin; i < end; ++i) {
         out[i] = static_cast<float>(static_cast<int32_t>(q[i]) - zero_point) * scale;
       }
