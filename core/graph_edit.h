@@ -1,6 +1,9 @@
 // The small vocabulary in which core edits graphs. Each call keeps the graph valid.
 #pragma once
 
+#include <string>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "runtime/graph.h"
@@ -10,6 +13,9 @@ namespace octavo {
 class GraphEditor {
  public:
   explicit GraphEditor(Graph& graph) : graph_(graph) { refresh(); }
+  ~GraphEditor() { finish(); }
+  GraphEditor(const GraphEditor&) = delete;
+  GraphEditor& operator=(const GraphEditor&) = delete;
 
   Graph& graph() { return graph_; }
   /// The node that computes a value; -1 for inputs and constants. Erased nodes are not counted.
@@ -47,8 +53,13 @@ class GraphEditor {
 
  private:
   void refresh();
+  std::string unique_name(std::string name);
+  void sort_nodes();
+  void drop_unused_values();
 
   Graph& graph_;
+  bool changed_ = false;
+  std::unordered_set<std::string> names_;  // of values; filled when first needed
   std::vector<NodeId> producers_;
   std::vector<std::vector<NodeId>> consumers_;
   std::vector<bool> erased_;
