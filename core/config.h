@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,15 +51,25 @@ struct StaticQuantConfig {
     return *this;
   }
 
+  /// The options that hold for a node: those of the last local entry with its exact name, else of
+  /// the last glob that matches it, else of the last with its operator type, else *this.
+  const StaticQuantConfig& resolve(std::string_view node_name, std::string_view op_type) const;
+  /// Whether white_list names the node, its operator type, a glob that matches either, or "*".
+  bool allows(std::string_view node_name, std::string_view op_type) const;
+
   static std::span<const OptionDef<StaticQuantConfig>> fields();
   /// Checks every option's value. The error names the option and its choices.
   Status validate() const;
 
   /// {"static_quant": {"global": {...}, "local": {"conv1": {...}}}}; a bare object of options is
-  /// accepted too. Unknown keys are errors that suggest the nearest name.
+  /// accepted too. Options that a local entry does not name are the global ones. Unknown keys are
+  /// errors that suggest the nearest name.
   static Result<StaticQuantConfig> from_json(std::string_view json);
   std::string to_json() const;
 };
+
+/// Shell-style match of the whole text: * any run of characters, ? any one.
+bool glob_match(std::string_view pattern, std::string_view text);
 
 /// The candidate nearest to `name` by edit distance, for "did you mean"; empty if none is near.
 std::string nearest_name(std::string_view name, std::span<const std::string> candidates);

@@ -1,0 +1,93 @@
+#include "core/config.h"
+
+#include <gtest/gtest.h>
+
+namespace octavo {
+namespace {
+
+std::string error_of(std::string_view json) {
+  const auto config = StaticQuantConfig::from_json(json);
+  return config ? "" : config.error().message;
+}
+
+TEST(Config, DefaultsAreNeuralCompressors) {
+  const StaticQuantConfig config;
+  EXPECT_TRUE(config.validate());
+  EXPECT_EQ(config.weight_granularity, "per_tensor");
+  EXPECT_EQ(config.act_dtype, "int8");
+  EXPECT_TRUE(config.act_sym);
+}
+
+TEST(Config, ReadsNestedAndBareJson) {
+  const auto nested = StaticQuantConfig::from_json(R"({"static_quant": {
+      "global": {"weight_granularity": "per_channel", "white_list": ["Conv", "MatMul"]},
+      "local": {"conv1": {"act_dtype": "fp32"}, "MatMul": {"weight_sym": false}}}})");
+  ASSERT_TRUE(nested) << nested.error().message;
+  EXPECT_EQ(nested->white_list, (std::vector<std::string>{"Conv", "MatMul"}));
+  ASSERT_EQ(nested->local.size(), 2u);
+  EXPECT_EQ(nested->local[0].second.act_dtype, "fp32");
+  EXPECT_EQ(nested->local[0].second.weight_granularity, "per_channel") << "inherits the global one";
+  EXPECT_FALSE(nested->local[1].second.weight_sym);
+
+  const auto bare = StaticQuantConfig::from_json(R"({"act_sym": false})");
+  ASSERT_TRUE(bare);
+  EXPECT_FALSE(bare->act_sym);
+}
+
+TEST(Config, RoundTripsThroughJson) {
+  StaticQuantConfig config;
+  config.weight_granularity = "per_channel";
+  StaticQuantConfig local = config;
+  local.act_sym = false;
+  config.set_local("a", config).set_local("b", config).set_local("a", local);
+  const auto back = StaticQuantConfig::from_json(config.to_json());
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_FALSE(back->resolve("a", "Conv").act_sym);
+  EXPECT_TRUE(back->resolve("b", "Conv").act_sym);
+  EXPECT_EQ(back->to_json(), config.to_json());
+}
+
+TEST(Config, ErrorsSayWhatToDo) {
+  EXPECT_EQ(error_of(R"({"weight_dtyp": "int8"})"),
+            "configuration: there is no option 'weight_dtyp'; did you mean 'weight_dtype'?");
+  EXPECT_EQ(error_of(R"({"weight_sym": "yes"})"),
+            "configuration: 'weight_sym' must be true or false, not string");
+  EXPECT_EQ(error_of(R"({"act_algorithm": "kl"})"),
+            "act_algorithm 'kl' is not available in this version; use 'minmax'");
+  EXPECT_NE(error_of(R"({"act_dtype": "int7"})").find("'int8', 'uint8'"), std::string::npos);
+  EXPECT_NE(error_of("{"), "");
+  EXPECT_NE(error_of("[1]"), "");
+  EXPECT_NE(error_of(R"({"static_quant": 3})"), "");
+  EXPECT_NE(error_of(R"({"static_quant": {"local": {"a": 3}}})"), "");
+  EXPECT_NE(error_of(R"({"white_list": [1]})"), "");
+  EXPECT_NE(error_of(std::string(100000, '[')).find("nested"), std::string::npos);
+}
+
+TEST(Config, NamesWinOverGlobsWinOverTypes) {
+  StaticQuantConfig config;
+  const auto with = [](const char* dtype) {
+    StaticQuantConfig c;
+    c.act_dtype = dtype;
+    return c;
+  };
+  config.set_local("layer1/conv", with("fp32"));
+  config.set_local("layer1/*", with("uint8"));
+  config.set_local("Conv", with("bf16"));
+  EXPECT_EQ(config.resolve("layer1/conv", "Conv").act_dtype, "fp32");
+  EXPECT_EQ(config.resolve("layer1/conv2", "Conv").act_dtype, "uint8");
+  EXPECT_EQ(config.resolve("layer10/conv", "Conv").act_dtype, "bf16");
+  EXPECT_EQ(config.resolve("layer10/mul", "Mul").act_dtype, "int8");
+  config.set_local("layer1/c*", with("int8"));
+  EXPECT_EQ(config.resolve("layer1/conv2", "Conv").act_dtype, "int8") << "the later glob wins";
+}
+
+TEST(Config, GlobsMatchTheWholeName) {
+  EXPECT_TRUE(glob_match("conv?", "conv1"));
+  EXPECT_FALSE(glob_match("conv1", "conv10"));
+  EXPECT_TRUE(glob_match("*/a*b", "x/y/aaab"));
+  EXPECT_FALSE(glob_match("*/a*b", "x/y/aaabc"));
+  EXPECT_TRUE(glob_match("*", ""));
+}
+
+}  // namespace
+}  // namespace octavo
