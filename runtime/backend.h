@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -53,6 +54,7 @@ class Step {
   /// True if output 0 may be written over input 0 (same bytes, input 0 not used later).
   virtual bool in_place() const { return false; }
 
+  std::string kernel;            // shown by bench --per-op: "conv_u8s8"; set by compile()
   std::vector<ValueId> inputs;   // non-constant values read; set by compile()
   std::vector<ValueId> outputs;  // values written; set by compile()
 };
@@ -64,7 +66,7 @@ class Backend {
   /// Disjoint claims over nodes of which `available[node]` is true.
   virtual std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) = 0;
   virtual ClaimLayout layout(const PlanGraph& graph, const Claim& claim) = 0;
-  /// `layout` is settled: never kFollow.
+  /// `layout` is settled: never kFollow. nullptr: no kernel; the plan runs the node's reference.
   virtual Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                                 Layout layout) = 0;
 };

@@ -1,0 +1,93 @@
+// The portable backend: one node a claim. The node runs the first row of the kernel table that
+// supports it; without one, the plan runs the operator's reference function.
+
+#include <algorithm>
+
+#include "runtime/kernel_table.h"
+
+namespace octavo {
+namespace {
+
+bool shapes_are_static(const PlanGraph& graph, const Node& node) {
+  const auto known = [&](ValueId id) {
+    return id == kNoValue || (graph.is_static(id) && graph.info(id).dtype != DType::kUndefined);
+  };
+  return std::ranges::all_of(node.inputs, known) && std::ranges::all_of(node.outputs, known);
+}
+
+const KernelDef* find_kernel(const PlanGraph& graph, const Node& node) {
+  if (!shapes_are_static(graph, node)) return nullptr;
+  const std::span<const KernelDef> families[] = {
+      kernels::conv_kernels(),        kernels::matmul_kernels(), kernels::pool_kernels(),
+      kernels::elementwise_kernels(), kernels::reduce_kernels(),
+  };
+  for (const auto& family : families) {
+    for (const KernelDef& row : family) {
+      if (row.op == node.kind && row.supports(graph, node)) return &row;
+    }
+  }
+  return nullptr;
+}
+
+// A reference function follows its input's layout only if every activation has the same rank (an
+// NHWC image and a [C, 1, 1] vector that is computed could not be told apart).
+ClaimLayout reference_layout(const PlanGraph& graph, const Node& node) {
+  const OpDef* op = find_op(node.kind);
+  if (op == nullptr || op->layout != LayoutRule::kAgnostic) return ClaimLayout::kPlain;
+  int rank = -1;
+  for (const auto* ids : {&node.inputs, &node.outputs}) {
+    for (const ValueId id : *ids) {
+      if (id == kNoValue || graph.is_constant(id)) continue;
+      const Shape& shape = graph.info(id).shape;
+      if (!shape.has_rank() || (rank >= 0 && shape.rank() != rank)) return ClaimLayout::kPlain;
+      rank = shape.rank();
+    }
+  }
+  return ClaimLayout::kFollow;
+}
+
+class PortableBackend : public Backend {
+ public:
+  explicit PortableBackend(bool reference_only) : reference_only_(reference_only) {}
+
+  std::string_view name() const override { return "portable"; }
+
+  std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) override {
+    std::vector<Claim> claims;
+    for (size_t i = 0; i < graph.graph.nodes.size(); ++i) {
+      if (available[i]) claims.push_back({{static_cast<NodeId>(i)}});
+    }
+    return claims;
+  }
+
+  ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
+    const Node& node = graph.graph.node(claim.nodes.front());
+    const KernelDef* kernel = kernel_of(graph, node);
+    return kernel != nullptr ? kernel->layout : reference_layout(graph, node);
+  }
+
+  Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
+                                        Layout layout) override {
+    const Node& node = graph.graph.node(claim.nodes.front());
+    const KernelDef* kernel = kernel_of(graph, node);
+    if (kernel == nullptr) return nullptr;
+    OCTAVO_ASSIGN(std::unique_ptr<Step> step, kernel->create(graph, node, layout));
+    step->kernel = kernel->name;
+    return step;
+  }
+
+ private:
+  const KernelDef* kernel_of(const PlanGraph& graph, const Node& node) const {
+    return reference_only_ ? nullptr : find_kernel(graph, node);
+  }
+
+  bool reference_only_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_portable_backend(bool reference_only) {
+  return std::make_unique<PortableBackend>(reference_only);
+}
+
+}  // namespace octavo
