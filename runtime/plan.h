@@ -44,9 +44,8 @@ class Plan {
   static Result<std::unique_ptr<Plan>> create(const Graph& graph,
                                               std::span<const TensorInfo> inputs,
                                               const PlanOptions& options);
-  /// Inputs in plain layout, in the graph's order. `outputs[i]` with data set receives output i in
-  /// place (its bytes must fit); otherwise it is made to point into the plan's memory, valid until
-  /// the next run.
+  /// Inputs in plain layout, in the graph's order, of the dtypes and shapes the plan was made for.
+  /// Outputs are made to point into the plan's memory (plain layout), valid until the next run.
   virtual Status run(std::span<const TensorView> inputs, std::span<TensorView> outputs,
                      Observer* observer = nullptr) = 0;
   virtual int64_t arena_bytes() const = 0;

@@ -1,9 +1,7 @@
 // Runs a model: named tensors in, named tensors out. Makes a plan per set of input shapes.
 #pragma once
 
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -14,26 +12,32 @@ namespace octavo {
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
 struct SessionOptions {
-  std::vector<std::shared_ptr<Backend>> backends = {};  // before the portable one
-  std::shared_ptr<ThreadPool> pool = nullptr;
-  bool reference_only = false;  // no fast kernels: for tests
-  size_t max_plans = 8;         // plans kept for different input shapes; the oldest goes first
+  std::vector<std::shared_ptr<Backend>> backends = {};  // asked before the portable one
+  std::shared_ptr<ThreadPool> pool = nullptr;           // none: one thread
+  bool reference_only = false;                          // no fast kernels: for tests
+  size_t max_plans = 8;  // plans kept for different input shapes; the oldest goes first
 };
 
+/// Not for concurrent use: one session per thread, or a lock.
 class Session {
  public:
-  /// Errors: kUnsupportedOp naming every operator that cannot run.
+  /// Errors: kInvalidModel, kUnsupportedOp naming every operator that cannot run.
   static Result<Session> create(std::shared_ptr<const Graph> graph, SessionOptions options = {});
 
   const Graph& graph() const { return *graph_; }
-  /// Runs the model. Feeds are matched by name; dtypes and shapes are checked. Outputs in the
+
+  /// Runs the model. Feeds are matched by name; dtypes and shapes are checked. Outputs come in the
   /// graph's order. `observer` sees the values it wants.
+  /// Errors: kNotFound (no such input), kInvalidArgument (missing or doubled input),
+  /// kShapeMismatch.
   Result<NamedTensors> run(const NamedTensors& feeds, Observer* observer = nullptr);
-  /// Inputs by position, outputs as views valid until the next run; the steady state of a
-  /// static-shape model allocates nothing.
-  Result<std::vector<Tensor>> run(std::span<const TensorView> inputs, Observer* observer = nullptr);
-  /// The plan for these input shapes (made if new).
-  Result<Plan*> plan_for(std::span<const TensorView> inputs, const Observer* observer);
+
+  /// Inputs by position, outputs as views into the session's memory, valid until its next run.
+  Status run(std::span<const TensorView> inputs, std::span<TensorView> outputs,
+             Observer* observer = nullptr);
+
+  /// The plan for inputs of these shapes, made if new.
+  Result<Plan*> plan_for(std::span<const TensorView> inputs, const Observer* observer = nullptr);
 
  private:
   struct Entry {
