@@ -50,6 +50,11 @@ class GraphEditor {
   /// Removes erased nodes, values that nothing refers to, and restores topological order.
   /// Ids change. Called by the destructor if needed.
   void finish();
+  /// finish() even if nothing was changed: drops values that nothing refers to.
+  void prune() {
+    changed_ = true;
+    finish();
+  }
 
  private:
   void refresh();

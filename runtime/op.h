@@ -148,6 +148,7 @@ struct QuantRule {
   float fixed_scale = 0;     // > 0: output range is fixed by mathematics: [0, 256 * fixed_scale)
                              // or, if fixed_signed, [-128 * fixed_scale, 128 * fixed_scale)
   bool fixed_signed = false;
+  int8_t data_inputs = 0;  // kRequantize: how many leading inputs are quantized; 0: all floats
 };
 
 /// In which layouts an operator's reference function works on activations of rank >= 3.

@@ -1,0 +1,38 @@
+// Decides what becomes of every node: the quantization rules of the op rows (data) under a
+// configuration. No ranges are known yet; nothing is changed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "runtime/op.h"
+
+namespace octavo {
+
+struct NodeAnnotation {
+  bool quantized = false;
+  std::string reason;                         // why it stays float
+  const StaticQuantConfig* config = nullptr;  // the one that holds for the node; never nullptr
+  std::vector<size_t> data_inputs;  // inputs that must be quantized activations or constants
+  bool float_output = false;        // quantized inputs, float result
+};
+
+struct Annotation {
+  std::vector<NodeAnnotation> nodes;  // by NodeId
+  std::vector<NodeId> producers;      // by ValueId; -1: none
+  std::vector<bool> quantized_use;    // by ValueId: some node wants it quantized
+
+  /// The value leaves its producer as integers.
+  bool is_produced_quantized(const Graph& graph, ValueId value) const;
+};
+
+/// `config` must outlive the result. Errors: kNotFound if a local name or a white_list entry means
+/// nothing in this model (suggests the nearest), kInvalidArgument if the model is quantized
+/// already.
+Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config);
+
+/// The output channel axis of a node's weights, in [0, rank).
+int weight_axis(const OpDef& op, const Node& node, int rank);
+
+}  // namespace octavo

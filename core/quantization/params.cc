@@ -1,0 +1,167 @@
+#include "core/quantization/params.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace octavo {
+namespace {
+
+// int32 with room for the accumulator of the products that are added to the bias.
+constexpr double kMaxBias = 1 << 30;
+
+struct Bounds {
+  int32_t low, high;
+};
+Bounds bounds_of(DType dtype) { return dtype == DType::kI8 ? Bounds{-128, 127} : Bounds{0, 255}; }
+
+float max_magnitude(const Range& range) {
+  return std::max(std::fabs(range.min), std::fabs(range.max));
+}
+
+float at_least_min(double scale) { return std::max(static_cast<float>(scale), kMinScale); }
+
+// Elements of channel c along `axis`, in runs of `inner` elements: fn(channel, run).
+template <class T, class Fn>
+void for_each_run(std::span<T> data, const Shape& shape, int axis, Fn&& fn) {
+  const auto channels = static_cast<size_t>(shape[axis]);
+  const auto inner = static_cast<size_t>(shape.elements(axis + 1, shape.rank()));
+  if (channels == 0 || inner == 0) return;
+  for (size_t run = 0; run < data.size() / inner; ++run) {
+    fn(run % channels, data.subspan(run * inner, inner));
+  }
+}
+
+template <class T>
+void quantize_run(std::span<const float> in, float scale, int32_t zero_point, T* out) {
+  for (size_t i = 0; i < in.size(); ++i) out[i] = quantize<T>(in[i], scale, zero_point);
+}
+
+// Scale and zero point of one group of weights.
+ScaleZero weight_scale(const Range& range, DType dtype, bool symmetric) {
+  if (!symmetric) return asymmetric_scale(range, dtype);
+  return {at_least_min(max_magnitude(range) / 127.0), dtype == DType::kU8 ? 128 : 0};
+}
+
+}  // namespace
+
+ScaleZero asymmetric_scale(const Range& range, DType dtype) {
+  const auto [low, high] = bounds_of(dtype);
+  const double min = std::min(range.min, 0.0f), max = std::max(range.max, 0.0f);
+  const double scale = (max - min) / (high - low);
+  if (scale < kMinScale) return {1.0f, 0};
+  const double zero_point = std::nearbyint(low - min / scale);
+  // The largest finite range overflows float by rounding.
+  const float rounded = std::min(static_cast<float>(scale), std::numeric_limits<float>::max());
+  return {rounded, static_cast<int32_t>(std::clamp<double>(zero_point, low, high))};
+}
+
+TensorQuant activation_params(const Range& range, const StaticQuantConfig& config) {
+  DType dtype = DType::kU8;
+  ScaleZero chosen;
+  if (!config.act_sym) {
+    dtype = dtype_from_name(config.act_dtype == "int8" ? "i8" : "u8");
+    chosen = asymmetric_scale(range, dtype);
+  } else if (range.min >= 0) {
+    chosen = asymmetric_scale(range, dtype);
+  } else {
+    const double scale = max_magnitude(range) / 127.0;
+    chosen = {scale < kMinScale ? 1.0f : static_cast<float>(scale), 128};
+  }
+  return {dtype, {.scale = {chosen.scale}, .zero_point = {chosen.zero_point}}};
+}
+
+TensorQuant fixed_params(float scale, bool is_signed, const StaticQuantConfig& config) {
+  const bool int8 = !config.act_sym && config.act_dtype == "int8";
+  const int32_t zero_point = (is_signed ? 128 : 0) - (int8 ? 128 : 0);
+  return {int8 ? DType::kI8 : DType::kU8, {.scale = {scale}, .zero_point = {zero_point}}};
+}
+
+Result<TensorQuant> weight_params(const Tensor& weights, int axis,
+                                  const StaticQuantConfig& config) {
+  TensorQuant quant;
+  quant.dtype = config.weight_dtype == "uint8" ? DType::kU8 : DType::kI8;
+  const auto add = [&](const Range& range) {
+    const auto [scale, zero_point] = weight_scale(range, quant.dtype, config.weight_sym);
+    quant.params.scale.push_back(scale);
+    quant.params.zero_point.push_back(zero_point);
+  };
+  const auto bad = [](const Error& error) {
+    return fail(ErrorCode::kInvalidModel, "the weights hold ", error.message, " values");
+  };
+  const auto data = weights.data<const float>();
+  if (config.weight_granularity != "per_channel" || weights.shape().rank() < 2 ||
+      weights.shape()[axis] == 0) {
+    const auto range = finite_range(data);
+    if (!range) return bad(range.error());
+    add(*range);
+    return quant;
+  }
+  quant.params.axis = axis;
+  std::vector<Range> ranges(static_cast<size_t>(weights.shape()[axis]));
+  Status status;
+  for_each_run(data, weights.shape(), axis, [&](size_t channel, std::span<const float> run) {
+    const auto range = finite_range(run);
+    if (!range) {
+      status = bad(range.error());
+      return;
+    }
+    // Starting from {0, 0} widens a range to contain zero, which every scheme does anyway.
+    ranges[channel] = range_union(ranges[channel], *range);
+  });
+  OCTAVO_TRY(status);
+  for (const Range& range : ranges) add(range);
+  return quant;
+}
+
+void fit_bias(std::span<const float> bias, float input_scale, QuantParams& weights) {
+  for (size_t c = 0; c < bias.size(); ++c) {
+    float& scale = weights.scale[c % weights.scale.size()];
+    const double smallest = std::fabs(static_cast<double>(bias[c])) / (kMaxBias * input_scale);
+    if (scale < smallest) scale = static_cast<float>(smallest * (1 + 1e-6));
+  }
+}
+
+Result<Tensor> quantize_tensor(const Tensor& real, const TensorQuant& quant) {
+  OCTAVO_ASSIGN(Tensor out, Tensor::create(quant.dtype, real.shape()));
+  const auto run = [&]<class T>() {
+    const auto in = real.data<const float>();
+    const QuantParams& params = quant.params;
+    T* to = out.data<T>().data();
+    if (params.per_tensor()) {
+      quantize_run(in, params.scale[0], params.zero_point[0], to);
+      return;
+    }
+    for_each_run(in, real.shape(), params.axis, [&](size_t c, std::span<const float> values) {
+      quantize_run(values, params.scale[c], params.zero_point[c], to + (values.data() - in.data()));
+    });
+  };
+  if (quant.dtype == DType::kI8) {
+    run.template operator()<int8_t>();
+  } else {
+    run.template operator()<uint8_t>();
+  }
+  return out;
+}
+
+Result<std::pair<Tensor, QuantParams>> quantize_bias(const Tensor& bias, float input_scale,
+                                                     const QuantParams& weights) {
+  OCTAVO_ASSIGN(Tensor out, Tensor::create(DType::kI32, bias.shape()));
+  const auto in = bias.data<const float>();
+  const auto to = out.data<int32_t>();
+  QuantParams params;
+  const bool per_channel = !weights.per_tensor();
+  if (per_channel) params.axis = bias.shape().rank() - 1;
+  for (size_t c = 0; c < (per_channel ? in.size() : 1); ++c) {
+    params.scale.push_back(
+        std::max(input_scale * weights.scale[c % weights.scale.size()], kMinScale * kMinScale));
+    params.zero_point.push_back(0);
+  }
+  for (size_t c = 0; c < in.size(); ++c) {
+    const double scale = params.scale[per_channel ? c : 0];
+    const double q = std::nearbyint(in[c] / scale);
+    to[c] = static_cast<int32_t>(std::clamp(q, -2.0 * kMaxBias, 2.0 * kMaxBias - 1));
+  }
+  return std::pair{std::move(out), std::move(params)};
+}
+
+}  // namespace octavo

@@ -1,0 +1,58 @@
+// Scales and zero points from ranges. All formulas are in double and rounded once.
+//
+//   asymmetric          lo = min(min, 0), hi = max(max, 0), scale = (hi - lo) / 255,
+//                       zero_point = round(qmin - lo / scale)
+//   symmetric weights   scale = max|x| / 127; int8: zero_point 0, uint8: zero_point 128
+//   symmetric           never negative: uint8, zero_point 0, scale = max / 255
+//   activations         otherwise: scale = max|x| / 127, uint8 with zero_point 128. That is the
+//                       grid of symmetric int8; storing it as uint8 gives all activations of a
+//                       model one type, which integer kernels ask for.
+#pragma once
+
+#include <vector>
+
+#include "core/calibration/collector.h"
+#include "core/config.h"
+#include "runtime/quant.h"
+
+namespace octavo {
+
+/// The smallest scale ever chosen: products of two scales stay normal floats.
+inline constexpr float kMinScale = 1e-12f;
+
+struct ScaleZero {
+  float scale = 1;
+  int32_t zero_point = 0;
+};
+
+/// Any finite range; zero is always exactly representable. `dtype`: kI8 or kU8.
+ScaleZero asymmetric_scale(const Range& range, DType dtype);
+
+struct TensorQuant {
+  DType dtype = DType::kUndefined;
+  QuantParams params;
+};
+
+/// Per-tensor parameters of an activation under act_dtype and act_sym. A zero range gives scale 1.
+TensorQuant activation_params(const Range& range, const StaticQuantConfig& config);
+
+/// Parameters of a range that mathematics fixes: [0, 256 s) or [-128 s, 128 s).
+TensorQuant fixed_params(float scale, bool is_signed, const StaticQuantConfig& config);
+
+/// Weights' parameters under weight_dtype, weight_sym and weight_granularity. `axis`: the output
+/// channel axis, in [0, rank); per tensor if the tensor has fewer than two axes.
+/// Error kInvalidModel if a weight is NaN or infinite.
+Result<TensorQuant> weight_params(const Tensor& weights, int axis, const StaticQuantConfig& config);
+
+/// Raises weight scales where the int32 bias round(bias[c] / (input_scale * weight_scale[c])) would
+/// not fit. Channel c of the bias goes with scale c % scales (grouped transposed convolution).
+void fit_bias(std::span<const float> bias, float input_scale, QuantParams& weights);
+
+/// Quantizes an f32 tensor. `quant.dtype`: kI8, kU8 or kI32.
+Result<Tensor> quantize_tensor(const Tensor& real, const TensorQuant& quant);
+
+/// The int32 bias and its parameters: scale input_scale * weight scale, zero point 0.
+Result<std::pair<Tensor, QuantParams>> quantize_bias(const Tensor& bias, float input_scale,
+                                                     const QuantParams& weights);
+
+}  // namespace octavo

@@ -1,0 +1,417 @@
+#include "core/quantization/static_quant.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <unordered_set>
+
+#include "core/graph_edit.h"
+#include "core/quantization/params.h"
+
+namespace octavo {
+namespace {
+
+using ParamsPtr = std::shared_ptr<const QuantParams>;
+
+// Concat copies inputs whose range is at least this share of the output's without requantizing.
+constexpr float kSharedRange = 0.5f;
+
+const StaticQuantConfig* config_of_value(const Graph& graph, const Annotation& annotation,
+                                         ValueId value) {
+  const NodeId producer = annotation.producers[static_cast<size_t>(value)];
+  if (producer >= 0 && annotation.nodes[static_cast<size_t>(producer)].quantized) {
+    return annotation.nodes[static_cast<size_t>(producer)].config;
+  }
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const NodeAnnotation& a = annotation.nodes[n];
+    if (!a.quantized) continue;
+    for (const size_t i : a.data_inputs) {
+      if (graph.nodes[n].inputs[i] == value) return a.config;
+    }
+  }
+  return nullptr;
+}
+
+// Chooses each value's parameters. Values that must share them form groups.
+class ParamsChooser {
+ public:
+  ParamsChooser(const Graph& graph, const Annotation& annotation, const Calibration& calibration)
+      : graph_(graph), annotation_(annotation), calibration_(calibration) {
+    groups_.resize(graph.values.size());
+    std::iota(groups_.begin(), groups_.end(), 0);
+  }
+
+  /// Parameters of every value that is quantized (by ValueId), else of dtype kUndefined.
+  std::vector<TensorQuant> run() {
+    group_same_scale();
+    collect_ranges();
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      if (annotation_.nodes[n].quantized && graph_.nodes[n].kind == OpKind::kConcat) {
+        share_with_concat(graph_.nodes[n]);
+      }
+    }
+    std::vector<TensorQuant> quants(graph_.values.size());
+    for (size_t v = 0; v < quants.size(); ++v) {
+      const auto value = static_cast<ValueId>(v);
+      if (!is_quantized(value)) continue;
+      const ValueId root = find(value);
+      if (const OpDef* fixed = fixed_producer(root)) {
+        quants[v] = fixed_params(fixed->quant.fixed_scale, fixed->quant.fixed_signed, config(root));
+      } else {
+        quants[v] = activation_params(ranges_[static_cast<size_t>(root)], config(root));
+      }
+    }
+    return quants;
+  }
+
+ private:
+  bool is_quantized(ValueId value) const {
+    return annotation_.quantized_use[static_cast<size_t>(value)] ||
+           annotation_.is_produced_quantized(graph_, value);
+  }
+  const StaticQuantConfig& config(ValueId value) const {
+    const StaticQuantConfig* found = config_of_value(graph_, annotation_, value);
+    static const StaticQuantConfig kDefault;
+    return found == nullptr ? kDefault : *found;
+  }
+
+  ValueId find(ValueId value) const {
+    while (groups_[static_cast<size_t>(value)] != value)
+      value = groups_[static_cast<size_t>(value)];
+    return value;
+  }
+  // `value` and its group take the parameters of `root`'s group.
+  void join(ValueId value, ValueId root) {
+    value = find(value);
+    root = find(root);
+    if (value == root) return;
+    groups_[static_cast<size_t>(value)] = root;
+    if (!ranges_.empty()) {
+      Range& range = ranges_[static_cast<size_t>(root)];
+      range = range_union(range, ranges_[static_cast<size_t>(value)]);
+    }
+  }
+
+  // The row of the quantized operator whose output range is fixed, if it computes the value.
+  const OpDef* fixed_producer(ValueId value) const {
+    if (!annotation_.is_produced_quantized(graph_, value)) return nullptr;
+    const NodeId producer = annotation_.producers[static_cast<size_t>(value)];
+    const OpDef* op = find_op(graph_.node(producer).kind);
+    return op->quant.fixed_scale > 0 ? op : nullptr;
+  }
+
+  void group_same_scale() {
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      const Node& node = graph_.nodes[n];
+      if (!annotation_.nodes[n].quantized ||
+          find_op(node.kind)->quant.policy != QuantPolicy::kSameScale) {
+        continue;
+      }
+      for (const ValueId output : node.outputs) {
+        if (output != kNoValue) join(output, node.inputs[0]);
+      }
+    }
+  }
+
+  void collect_ranges() {
+    ranges_.assign(graph_.values.size(), {});
+    std::vector<bool> seen(graph_.values.size(), false);
+    for (size_t v = 0; v < graph_.values.size(); ++v) {
+      const Collector* collector = calibration_.collectors[v].get();
+      Range range;
+      if (graph_.values[v].constant.present() && is_quantized(static_cast<ValueId>(v))) {
+        if (const auto found = finite_range(graph_.values[v].constant.data<const float>())) {
+          range = *found;
+        }
+      } else if (collector != nullptr && collector->seen()) {
+        range = collector->range();
+      } else {
+        continue;
+      }
+      const auto root = static_cast<size_t>(find(static_cast<ValueId>(v)));
+      ranges_[root] = seen[root] ? range_union(ranges_[root], range) : range;
+      seen[root] = true;
+    }
+  }
+
+  // Inputs of a Concat that can have the output's parameters are copied instead of requantized.
+  // Nothing is lost by that where the Concat is the only reader.
+  void share_with_concat(const Node& node) {
+    const ValueId output = node.outputs[0];
+    const auto magnitude = [&](ValueId value) {
+      const Range& range = ranges_[static_cast<size_t>(find(value))];
+      return std::max(std::abs(range.min), std::abs(range.max));
+    };
+    for (const ValueId input : node.inputs) {
+      if (graph_.value(input).constant.present() || fixed_producer(find(input)) != nullptr ||
+          fixed_producer(find(output)) != nullptr || &config(input) != &config(output)) {
+        continue;
+      }
+      const NodeId producer = annotation_.producers[static_cast<size_t>(input)];
+      const bool alone = readers(input) == 1 && find(input) == input && producer >= 0;
+      if (alone || magnitude(input) >= kSharedRange * magnitude(output)) join(input, output);
+    }
+  }
+
+  int readers(ValueId value) const {
+    int count = static_cast<int>(std::ranges::count(graph_.outputs, value));
+    for (const Node& node : graph_.nodes) count += std::ranges::count(node.inputs, value) > 0;
+    return count;
+  }
+
+  const Graph& graph_;
+  const Annotation& annotation_;
+  const Calibration& calibration_;
+  std::vector<ValueId> groups_;
+  std::vector<Range> ranges_;  // of the group's root
+};
+
+class Rewriter {
+ public:
+  Rewriter(const Graph& graph, const Annotation& annotation, std::vector<TensorQuant> quants,
+           QuantizeReport& report)
+      : source_(graph), annotation_(annotation), quants_(std::move(quants)), report_(report) {}
+
+  Result<Graph> run() {
+    graph_ = source_;
+    graph_.nodes.clear();
+    for (const Value& value : graph_.values) names_.insert(value.name);
+    params_.resize(source_.values.size());
+    for (size_t v = 0; v < params_.size(); ++v) {
+      if (quants_[v].dtype == DType::kUndefined) continue;
+      params_[v] = std::make_shared<QuantParams>(quants_[v].params);
+    }
+    for (size_t n = 0; n < source_.nodes.size(); ++n) {
+      auto status = rewrite(source_.nodes[n], annotation_.nodes[n]);
+      if (!status) {
+        Error error = std::move(status).error();
+        if (error.node.empty()) error.node = source_.nodes[n].name;
+        return std::unexpected(std::move(error));
+      }
+    }
+    GraphEditor(graph_).prune();  // float constants that only quantized nodes read
+    return std::move(graph_);
+  }
+
+ private:
+  static size_t index(ValueId value) { return static_cast<size_t>(value); }
+
+  ValueId add_value(std::string name, DType dtype, const Shape& shape, ParamsPtr quant) {
+    std::string unique = name;
+    for (int i = 1; !names_.insert(unique).second; ++i) unique = concat(name, "_", i);
+    return graph_.add_value(
+        {.name = std::move(unique), .dtype = dtype, .shape = shape, .quant = std::move(quant)});
+  }
+
+  ValueId add_constant(const std::string& name, Tensor tensor, QuantParams quant) {
+    const ValueId id = add_value(concat(name, "_quantized"), tensor.dtype(), tensor.shape(),
+                                 std::make_shared<QuantParams>(std::move(quant)));
+    graph_.value(id).constant = std::move(tensor);
+    return id;
+  }
+
+  ValueId convert(OpKind kind, ValueId from, const char* suffix, DType dtype, ParamsPtr quant) {
+    const std::string name = graph_.value(from).name;
+    const ValueId to =
+        add_value(concat(name, suffix), dtype, graph_.value(from).shape, std::move(quant));
+    graph_.nodes.push_back(
+        {.kind = kind, .inputs = {from}, .outputs = {to}, .name = concat(name, suffix)});
+    return to;
+  }
+
+  // The value as integers, made where it is first needed.
+  Result<ValueId> quantized(ValueId value) {
+    if (const auto found = quantized_.find(value); found != quantized_.end()) return found->second;
+    ValueId id = kNoValue;
+    const TensorQuant& quant = quants_[index(value)];
+    const Value& source = source_.value(value);
+    if (source.constant.present()) {
+      if (!finite_range(source.constant.data<const float>())) {
+        return std::unexpected(Error{ErrorCode::kInvalidModel,
+                                     "the constant holds NaN or infinite values",
+                                     {},
+                                     source.name});
+      }
+      OCTAVO_ASSIGN(Tensor tensor, quantize_tensor(source.constant, quant));
+      id = add_constant(source.name, std::move(tensor), quant.params);
+    } else {
+      id =
+          convert(OpKind::kQuantizeLinear, value, "_quantized", quant.dtype, params_[index(value)]);
+    }
+    quantized_[value] = id;
+    return id;
+  }
+
+  // The value as floats.
+  ValueId real(ValueId value) {
+    if (value == kNoValue || !annotation_.is_produced_quantized(source_, value)) return value;
+    const auto found = real_.find(value);
+    if (found != real_.end()) return found->second;
+    const ValueId id = convert(OpKind::kDequantizeLinear, value, "_dequantized", DType::kF32, {});
+    real_[value] = id;
+    return id;
+  }
+
+  Status rewrite(const Node& source, const NodeAnnotation& a) {
+    NodeReport& report = report_.nodes.emplace_back();
+    report.name = source.name;
+    report.op = std::string(op_name(source.kind));
+    report.quantized = a.quantized;
+    report.reason = a.reason;
+    Node node = source;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const bool is_data = std::ranges::find(a.data_inputs, i) != a.data_inputs.end();
+      if (a.quantized && is_data) {
+        OCTAVO_ASSIGN(node.inputs[i], quantized(source.inputs[i]));
+      } else {
+        node.inputs[i] = real(source.inputs[i]);
+      }
+    }
+    if (!a.quantized) {
+      graph_.nodes.push_back(std::move(node));
+      return {};
+    }
+    const OpDef& op = *find_op(source.kind);
+    report.activations =
+        graph_.value(node.inputs[a.data_inputs[0]]).dtype == DType::kI8 ? "int8" : "uint8";
+    if (op.quant.policy == QuantPolicy::kCompute) OCTAVO_TRY(quantize_weights(op, node, a, report));
+    if (op.quant.policy == QuantPolicy::kSameScale) OCTAVO_TRY(quantize_fill(op, node, source));
+    graph_.nodes.push_back(std::move(node));
+    if (!a.float_output) finish_outputs(source);
+    return {};
+  }
+
+  // Outputs become integers under their own names; graph outputs are given back as floats.
+  void finish_outputs(const Node& source) {
+    for (size_t i = 0; i < source.outputs.size(); ++i) {
+      const ValueId value = source.outputs[i];
+      if (value == kNoValue) continue;
+      const bool is_output = std::ranges::find(source_.outputs, value) != source_.outputs.end();
+      ValueId id = value;
+      if (is_output) {
+        id = add_value(concat(source_.value(value).name, "_quantized"), DType::kUndefined,
+                       source_.value(value).shape, nullptr);
+        graph_.nodes.back().outputs[i] = id;
+        real_[value] = value;
+      }
+      graph_.value(id).dtype = quants_[index(value)].dtype;
+      graph_.value(id).quant = params_[index(value)];
+      quantized_[value] = id;
+    }
+    for (const ValueId value : source.outputs) {
+      if (value == kNoValue || quantized_[value] == value) continue;
+      graph_.nodes.push_back({.kind = OpKind::kDequantizeLinear,
+                              .inputs = {quantized_[value]},
+                              .outputs = {value},
+                              .name = concat(source_.value(value).name, "_dequantized")});
+    }
+  }
+
+  Status quantize_weights(const OpDef& op, Node& node, const NodeAnnotation& a,
+                          NodeReport& report) {
+    const auto slot = static_cast<size_t>(op.quant.weight_input);
+    const Value weight = source_.value(node.inputs[slot]);
+    const int axis = weight_axis(op, node, weight.shape.rank());
+    auto quant = weight_params(weight.constant, axis, *a.config);
+    if (!quant) {
+      return std::unexpected(
+          Error{quant.error().code, quant.error().message, node.name, weight.name});
+    }
+    const float input_scale = graph_.value(node.inputs[0]).quant->scale[0];
+    const ValueId bias =
+        op.quant.bias_input < 0 ? kNoValue : node.input(static_cast<size_t>(op.quant.bias_input));
+    if (bias != kNoValue) {
+      const auto values = source_.value(bias).constant.data<const float>();
+      if (!finite_range(values)) {
+        return std::unexpected(Error{ErrorCode::kInvalidModel,
+                                     "the bias holds NaN or infinite values", node.name,
+                                     source_.value(bias).name});
+      }
+      const QuantParams before = quant->params;
+      fit_bias(values, input_scale, quant->params);
+      if (!(before == quant->params)) {
+        report_.warnings.push_back(concat("the weight scales of '", node.name,
+                                          "' were raised so that its bias fits int32"));
+      }
+    }
+    OCTAVO_ASSIGN(const ValueId quantized_weight, weight_constant(node.inputs[slot], *quant));
+    node.inputs[slot] = quantized_weight;
+    if (bias != kNoValue) {
+      const Value source_bias = source_.value(bias);
+      OCTAVO_ASSIGN(auto made, quantize_bias(source_bias.constant, input_scale, quant->params));
+      node.inputs[static_cast<size_t>(op.quant.bias_input)] =
+          add_constant(source_bias.name, std::move(made.first), std::move(made.second));
+    }
+    report.weights = concat(quant->dtype == DType::kI8 ? "int8" : "uint8",
+                            quant->params.per_tensor() ? " per_tensor" : " per_channel");
+    return {};
+  }
+
+  // Nodes that share weights share their integers where the parameters agree.
+  Result<ValueId> weight_constant(ValueId source, const TensorQuant& quant) {
+    for (const ValueId made : weights_[source]) {
+      const Value& value = graph_.value(made);
+      if (value.dtype == quant.dtype && *value.quant == quant.params) return made;
+    }
+    OCTAVO_ASSIGN(Tensor tensor, quantize_tensor(source_.value(source).constant, quant));
+    const ValueId id = add_constant(source_.value(source).name, std::move(tensor), quant.params);
+    weights_[source].push_back(id);
+    return id;
+  }
+
+  // What a Pad fills with is a real number too: input 0's integers of it.
+  Status quantize_fill(const OpDef& op, Node& node, const Node& source) {
+    if (op.kind != OpKind::kPad) return {};
+    const Value& data = graph_.value(node.inputs[0]);
+    const ValueId given = source.input(2);
+    Tensor fill = Tensor::scalar(0.0f);
+    if (given != kNoValue) {
+      if (!source_.value(given).constant.present()) return {};
+      fill = source_.value(given).constant;
+    }
+    OCTAVO_ASSIGN(Tensor tensor, quantize_tensor(fill, {data.dtype, *data.quant}));
+    node.inputs.resize(std::max<size_t>(node.inputs.size(), 3), kNoValue);
+    const QuantParams params = *data.quant;
+    node.inputs[2] = add_constant(concat(node.name, "_fill"), std::move(tensor), params);
+    return {};
+  }
+
+  const Graph& source_;
+  const Annotation& annotation_;
+  std::vector<TensorQuant> quants_;  // by ValueId
+  QuantizeReport& report_;
+  Graph graph_;
+  std::unordered_set<std::string> names_;
+  std::vector<ParamsPtr> params_;                    // by ValueId of the source
+  std::map<ValueId, ValueId> quantized_, real_;      // source value -> value
+  std::map<ValueId, std::vector<ValueId>> weights_;  // source weight -> its quantized copies
+};
+
+}  // namespace
+
+std::vector<std::string> wanted_values(const Graph& graph, const Annotation& annotation) {
+  std::vector<std::string> algorithms(graph.values.size());
+  for (size_t v = 0; v < algorithms.size(); ++v) {
+    const auto value = static_cast<ValueId>(v);
+    if (graph.value(value).constant.present()) continue;
+    if (!annotation.quantized_use[v] && !annotation.is_produced_quantized(graph, value)) continue;
+    const StaticQuantConfig* config = config_of_value(graph, annotation, value);
+    if (config != nullptr) algorithms[v] = config->act_algorithm;
+  }
+  return algorithms;
+}
+
+Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
+                             const Calibration& calibration, QuantizeReport& report) {
+  for (size_t v = 0; v < graph.values.size(); ++v) {
+    const Collector* collector = calibration.collectors[v].get();
+    if (collector != nullptr && !collector->seen()) {
+      report.warnings.push_back(concat("the calibration data never reached '", graph.values[v].name,
+                                       "'; its range is unknown"));
+    }
+  }
+  std::vector<TensorQuant> quants = ParamsChooser(graph, annotation, calibration).run();
+  return Rewriter(graph, annotation, std::move(quants), report).run();
+}
+
+}  // namespace octavo
