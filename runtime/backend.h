@@ -51,8 +51,9 @@ class Step {
   virtual ~Step() = default;
   virtual Status run(const StepContext& context) = 0;
   virtual int64_t scratch_bytes() const { return 0; }
-  /// True if output 0 may be written over input 0 (same bytes, input 0 not used later).
-  virtual bool in_place() const { return false; }
+  /// The input over which output 0 may be written if nothing reads it later and both have as many
+  /// bytes; -1: none.
+  virtual int in_place_input() const { return -1; }
 
   std::string kernel;            // shown by bench --per-op: "conv_u8s8"; set by compile()
   std::vector<ValueId> inputs;   // non-constant values read; set by compile()

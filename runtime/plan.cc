@@ -480,16 +480,21 @@ Status PlanImpl::place_memory() {
   // In place: the output takes over the buffer of an input that dies here.
   for (int s = 0; s < steps; ++s) {
     Entry& entry = entries_[static_cast<size_t>(s)];
-    const bool in_place = entry.step != nullptr ? entry.step->in_place()
-                                                : entry.kind == Entry::Kind::kReference &&
-                                                      (entry.op->flags & kInPlace) != 0;
-    if (!in_place || entry.inputs.empty() || entry.outputs.size() != 1) continue;
-    if (entry.inputs[0] < 0 || entry.outputs[0] < 0) continue;
-    const Slot& in = slots_[static_cast<size_t>(entry.inputs[0])];
+    int input = -1;
+    if (entry.step != nullptr) {
+      input = entry.step->in_place_input();
+    } else if (entry.kind == Entry::Kind::kReference && (entry.op->flags & kInPlace) != 0) {
+      input = 0;
+    }
+    if (input < 0 || static_cast<size_t>(input) >= entry.inputs.size()) continue;
+    const int in_slot = entry.inputs[static_cast<size_t>(input)];
+    if (entry.outputs.size() != 1 || in_slot < 0 || entry.outputs[0] < 0) continue;
+    const Slot& in = slots_[static_cast<size_t>(in_slot)];
     const Slot& out = slots_[static_cast<size_t>(entry.outputs[0])];
     if (in.buffer < 0 || out.buffer < 0 || in.view.bytes() != out.view.bytes()) continue;
-    if (entry.step == nullptr && (in.view.quant != nullptr || in.view.dtype != out.view.dtype))
+    if (entry.step == nullptr && (in.view.quant != nullptr || in.view.dtype != out.view.dtype)) {
       continue;
+    }
     ArenaBuffer& from = buffers_[static_cast<size_t>(in.buffer)];
     ArenaBuffer& to = buffers_[static_cast<size_t>(out.buffer)];
     if (from.last != s || from.bytes != to.bytes) continue;
