@@ -1,7 +1,443 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "runtime/ops/families.h"
+#include "runtime/ops/spatial.h"
 
 namespace octavo::ops {
+namespace {
 
-std::span<const OpDef> pool_ops() { return {}; }
+constexpr FieldDef kAveragePoolFields[] = {
+    string_field("auto_pad", "NOTSET"),
+    int_field("ceil_mode"),
+    int_field("count_include_pad"),
+    ints_field("dilations"),
+    required(ints_field("kernel_shape")),
+    ints_field("pads"),
+    ints_field("strides"),
+};
+constexpr FieldDef kMaxPoolFields[] = {
+    string_field("auto_pad", "NOTSET"),
+    int_field("ceil_mode"),
+    ints_field("dilations"),
+    required(ints_field("kernel_shape")),
+    ints_field("pads"),
+    int_field("storage_order"),
+    ints_field("strides"),
+};
+constexpr FieldDef kLpPoolFields[] = {
+    string_field("auto_pad", "NOTSET"),
+    int_field("ceil_mode"),
+    ints_field("dilations"),
+    required(ints_field("kernel_shape")),
+    int_field("p", 2),
+    ints_field("pads"),
+    ints_field("strides"),
+};
+constexpr FieldDef kGlobalLpPoolFields[] = {int_field("p", 2)};
+constexpr FieldDef kMaxUnpoolFields[] = {
+    required(ints_field("kernel_shape")),
+    ints_field("pads"),
+    ints_field("strides"),
+};
+
+Status check_rank(const Shape& x, size_t spatial) {
+  if (x.rank() < 3 || (spatial > 0 && static_cast<size_t>(x.rank()) != spatial + 2)) {
+    return fail(ErrorCode::kShapeMismatch, "an input of shape ", x.to_string(),
+                "; expected batch, ", "channels and ",
+                spatial == 0 ? std::string("1 to 3") : std::to_string(spatial),
+                " spatial dimensions");
+  }
+  return {};
+}
+
+Result<Shape> pool_output_shape(const Node& node, const Shape& x, Window& window) {
+  const auto kernel = node.get_ints("kernel_shape");
+  OCTAVO_TRY(check_rank(x, kernel.size()));
+  for (const int64_t size : kernel) {
+    if (size < 1) return fail(ErrorCode::kInvalidModel, "attribute 'kernel_shape' holds ", size);
+  }
+  OCTAVO_ASSIGN(window, read_window(node, x.dims().subspan(2), kernel));
+  Shape out{x[0], x[1]};
+  for (int i = 0; i < window.rank; ++i) {
+    OCTAVO_ASSIGN(const int64_t size,
+                  window_output(window, i, x[i + 2], node.get_int("ceil_mode") != 0));
+    out.push_back(size);
+  }
+  return out;
+}
+
+Status infer_pool(InferContext& c) {
+  Shape out = Shape::unknown();
+  if (c.shape(0).has_rank()) {
+    Window window;
+    OCTAVO_ASSIGN(out, pool_output_shape(c.node, c.shape(0), window));
+  }
+  c.set_output(0, c.dtype(0), out);
+  c.set_output(1, DType::kI64, out);  // MaxPool's indices
+  return {};
+}
+
+Status infer_global(InferContext& c) {
+  Shape out = c.shape(0);
+  if (out.has_rank()) {
+    OCTAVO_TRY(check_rank(out, 0));
+    for (int i = 2; i < out.rank(); ++i) out[i] = 1;
+  }
+  c.set_output(0, c.dtype(0), out);
+  return {};
+}
+
+// The part of a window that lies inside the input, for every output position along one dimension.
+struct Span {
+  int64_t begin, end, step;  // input positions
+  int64_t padded;            // positions inside the padded input
+};
+std::vector<Span> make_spans(const Window& w, size_t axis, int64_t in, int64_t out) {
+  std::vector<Span> spans;
+  for (int64_t o = 0; o < out; ++o) {
+    const int64_t start = o * w.stride[axis] - w.pad_begin[axis], step = w.dilation[axis];
+    const Range inside = valid_range(start, step, in, w.kernel[axis]);
+    const Range padded = valid_range(start, step, in + w.pad_end[axis], w.kernel[axis]);
+    spans.push_back({start + inside.begin * step, start + inside.end * step, step, padded.end});
+  }
+  return spans;
+}
+
+// Calls fn(plane, output index, depth, height, width spans) for every output element.
+struct PoolGeometry {
+  int64_t planes;
+  Spatial in, out;
+  std::array<std::vector<Span>, 3> spans;
+
+  int64_t in_plane() const { return in[0] * in[1] * in[2]; }
+  int64_t out_plane() const { return out[0] * out[1] * out[2]; }
+
+  template <class Fn>
+  void for_each(ThreadPool* pool, const Fn& fn) const {
+    parallel_for(pool, planes, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t plane = begin; plane < end; ++plane) {
+        int64_t index = plane * out_plane();
+        for (const Span& d : spans[0]) {
+          for (const Span& h : spans[1]) {
+            for (const Span& w : spans[2]) fn(plane, index++, d, h, w);
+          }
+        }
+      }
+    });
+  }
+};
+
+PoolGeometry geometry(const Window& window, const Shape& x, const Shape& y) {
+  PoolGeometry g;
+  g.planes = x[0] * x[1];
+  g.in = to_three(x.dims().subspan(2));
+  g.out = to_three(y.dims().subspan(2));
+  const Window three = to_three(window);
+  for (size_t i = 0; i < 3; ++i) g.spans[i] = make_spans(three, i, g.in[i], g.out[i]);
+  return g;
+}
+
+// The window that covers everything.
+PoolGeometry global_geometry(const Shape& x) {
+  PoolGeometry g;
+  g.planes = x[0] * x[1];
+  const int64_t size = x.elements(2, x.rank());
+  g.in = {1, 1, size};
+  g.out = {1, 1, 1};
+  g.spans = {std::vector<Span>{{0, 1, 1, 1}}, {{0, 1, 1, 1}}, {{0, size, 1, size}}};
+  return g;
+}
+
+// Geometry and output of a pool that may be global.
+template <bool kGlobal>
+Result<PoolGeometry> prepare(KernelContext& c, TensorView& y) {
+  const TensorView& x = c.in(0);
+  Window window;
+  Shape out;
+  if constexpr (kGlobal) {
+    OCTAVO_TRY(check_rank(x.shape, 0));
+    out = x.shape;
+    for (int i = 2; i < out.rank(); ++i) out[i] = 1;
+  } else {
+    OCTAVO_ASSIGN(out, pool_output_shape(c.node, x.shape, window));
+  }
+  OCTAVO_ASSIGN(y, c.make_output(0, x.dtype, out));
+  if (y.elements() == 0) return PoolGeometry{};
+  return kGlobal ? global_geometry(x.shape) : geometry(window, x.shape, out);
+}
+
+// Calls fn(row pointer, width span) for every row of a window.
+template <class T, class Fn>
+void for_each_row(const PoolGeometry& g, const T* plane, const Span& d, const Span& h,
+                  const Fn& fn) {
+  for (int64_t z = d.begin; z < d.end; z += d.step) {
+    for (int64_t y = h.begin; y < h.end; y += h.step) fn(plane + (z * g.in[1] + y) * g.in[2]);
+  }
+}
+
+Status float_only(DType dtype) {
+  return fail(ErrorCode::kShapeMismatch, "dtype ", dtype_name(dtype), " is not supported");
+}
+
+template <class Fn>
+Status visit_float(DType dtype, Fn&& fn) {
+  switch (dtype) {
+    case DType::kF32: fn.template operator()<float>(); return {};
+    case DType::kF64: fn.template operator()<double>(); return {};
+    case DType::kF16: fn.template operator()<Float16>(); return {};
+    case DType::kBF16: fn.template operator()<BFloat16>(); return {};
+    default: return float_only(dtype);
+  }
+}
+
+template <bool kGlobal>
+Status run_average(KernelContext& c) {
+  TensorView y;
+  OCTAVO_ASSIGN(const PoolGeometry g, prepare<kGlobal>(c, y));
+  const bool include_pad = !kGlobal && c.node.get_int("count_include_pad") != 0;
+  return visit_float(y.dtype, [&]<class T>() {
+    using A = ComputeType<T>;
+    const T* x = c.in(0).as<const T>();
+    T* out = y.as<T>();
+    g.for_each(c.pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
+      A sum = 0;
+      for_each_row(g, x + plane * g.in_plane(), d, h, [&](const T* row) {
+        for (int64_t i = w.begin; i < w.end; i += w.step) sum += static_cast<A>(row[i]);
+      });
+      const auto inside = [](const Span& s) { return (s.end - s.begin) / s.step; };
+      const int64_t count =
+          include_pad ? d.padded * h.padded * w.padded : inside(d) * inside(h) * inside(w);
+      out[at] = static_cast<T>(count == 0 ? A{0} : sum / static_cast<A>(count));
+    });
+  });
+}
+
+template <bool kGlobal>
+Status run_lp(KernelContext& c) {
+  TensorView y;
+  OCTAVO_ASSIGN(const PoolGeometry g, prepare<kGlobal>(c, y));
+  const int64_t p = c.node.get_int("p");
+  if (p < 1) return fail(ErrorCode::kInvalidModel, "attribute 'p' is ", p);
+  return visit_float(y.dtype, [&]<class T>() {
+    using A = ComputeType<T>;
+    const T* x = c.in(0).as<const T>();
+    T* out = y.as<T>();
+    g.for_each(c.pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
+      A sum = 0;
+      for_each_row(g, x + plane * g.in_plane(), d, h, [&](const T* row) {
+        for (int64_t i = w.begin; i < w.end; i += w.step) {
+          const A v = std::abs(static_cast<A>(row[i]));
+          sum += p == 1 ? v : p == 2 ? v * v : std::pow(v, static_cast<A>(p));
+        }
+      });
+      out[at] = static_cast<T>(p == 1   ? sum
+                               : p == 2 ? std::sqrt(sum)
+                                        : std::pow(sum, A{1} / static_cast<A>(p)));
+    });
+  });
+}
+
+template <class T>
+constexpr T lowest_of() {
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+    return -std::numeric_limits<T>::infinity();
+  } else {
+    return std::numeric_limits<T>::lowest();
+  }
+}
+
+template <bool kGlobal>
+Status run_max(KernelContext& c) {
+  TensorView y;
+  OCTAVO_ASSIGN(const PoolGeometry g, prepare<kGlobal>(c, y));
+  int64_t* indices = nullptr;
+  if (!kGlobal && c.has_output(1)) {
+    OCTAVO_ASSIGN(const TensorView out, c.make_output(1, DType::kI64, y.shape));
+    indices = out.as<int64_t>();
+  }
+  // Indices count row-major, or column-major within a plane.
+  const bool column_major = !kGlobal && c.node.get_int("storage_order") != 0;
+  const auto [step_d, step_h, step_w] = column_major ? Spatial{g.in[1] * g.in[2], 1, g.in[1]}
+                                                     : Spatial{g.in[1] * g.in[2], g.in[2], 1};
+  const auto run = [&]<class T>() {
+    using A = ComputeType<T>;
+    const T* x = c.in(0).as<const T>();
+    T* out = y.as<T>();
+    g.for_each(c.pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
+      const T* from = x + plane * g.in_plane();
+      A best = lowest_of<A>();
+      if (indices == nullptr) {
+        for_each_row(g, from, d, h, [&](const T* row) {
+          for (int64_t i = w.begin; i < w.end; i += w.step) {
+            best = std::max(best, static_cast<A>(row[i]));
+          }
+        });
+      } else {
+        int64_t where = -1;
+        for (int64_t z = d.begin; z < d.end; z += d.step) {
+          for (int64_t v = h.begin; v < h.end; v += h.step) {
+            for (int64_t i = w.begin; i < w.end; i += w.step) {
+              const A value = static_cast<A>(from[(z * g.in[1] + v) * g.in[2] + i]);
+              if (where >= 0 && !(value > best)) continue;
+              best = value;
+              where = z * step_d + v * step_h + i * step_w;
+            }
+          }
+        }
+        indices[at] = plane * g.in_plane() + std::max<int64_t>(where, 0);
+      }
+      out[at] = static_cast<T>(best);
+    });
+  };
+  if (y.elements() == 0) return {};
+  return visit_dtype(
+      y.dtype,
+      [&]<class T>() -> Status {
+        if constexpr (std::is_same_v<T, bool>) {
+          return float_only(DType::kBool);
+        } else {
+          run.template operator()<T>();
+          return {};
+        }
+      },
+      [&]() -> Status { return float_only(y.dtype); });
+}
+
+Result<Shape> unpool_shape(const Node& node, const Shape& x) {
+  const auto kernel = node.get_ints("kernel_shape");
+  OCTAVO_TRY(check_rank(x, kernel.size()));
+  OCTAVO_ASSIGN(const Window w, read_window(node, x.dims().subspan(2), kernel));
+  Shape out{x[0], x[1]};
+  for (int i = 0; i < w.rank; ++i) {
+    const auto at = static_cast<size_t>(i);
+    if (x[i + 2] < 0) {
+      out.push_back(kUnknownDim);
+      continue;
+    }
+    out.push_back((x[i + 2] - 1) * w.stride[at] - w.pad_begin[at] - w.pad_end[at] + w.kernel[at]);
+    if (out.back() < 0) return fail(ErrorCode::kShapeMismatch, "pads leave an empty output");
+  }
+  return out;
+}
+
+Result<Shape> explicit_shape(const TensorView& view) {
+  OCTAVO_ASSIGN(const std::vector<int64_t> dims, to_int64s(view));
+  if (dims.size() > kMaxRank) return fail(ErrorCode::kLimitExceeded, "output_shape is too long");
+  for (const int64_t dim : dims) {
+    if (dim < 0) return fail(ErrorCode::kShapeMismatch, "output_shape holds ", dim);
+  }
+  return Shape(dims);
+}
+
+Status infer_unpool(InferContext& c) {
+  Shape out = Shape::unknown();
+  if (c.has_input(2)) {
+    if (const Tensor* shape = c.constant(2)) {
+      OCTAVO_ASSIGN(out, explicit_shape(shape->view()));
+    }
+  } else if (c.shape(0).has_rank()) {
+    OCTAVO_ASSIGN(out, unpool_shape(c.node, c.shape(0)));
+  }
+  c.set_output(0, c.dtype(0), out);
+  return {};
+}
+
+// Indices count in the output that the kernel, strides and pads give; with output_shape that
+// output lies in the first corner of the larger one.
+Status run_unpool(KernelContext& c) {
+  const TensorView &x = c.in(0), &indices = c.in(1);
+  if (indices.dtype != DType::kI64 || !(indices.shape == x.shape)) {
+    return fail(ErrorCode::kShapeMismatch, "indices must be i64 of the input's shape ",
+                x.shape.to_string());
+  }
+  OCTAVO_ASSIGN(const Shape natural, unpool_shape(c.node, x.shape));
+  Shape shape = natural;
+  if (c.has_input(2)) {
+    OCTAVO_ASSIGN(shape, explicit_shape(c.in(2)));
+    if (shape.rank() != natural.rank()) {
+      return fail(ErrorCode::kShapeMismatch, "output_shape has ", shape.rank(), " dimensions, not ",
+                  natural.rank());
+    }
+  }
+  OCTAVO_ASSIGN(const TensorView y, c.make_output(0, x.dtype, shape));
+  const auto strides = dense_strides(shape);
+  const bool direct = shape == natural;
+  const int64_t count = natural.elements();
+  Status status;
+  visit_dtype_size(x.dtype, [&]<class T>() {
+    T* out = y.as<T>();
+    std::fill_n(out, y.elements(), T{});
+    for (int64_t i = 0; i < x.elements(); ++i) {
+      int64_t at = indices.as<const int64_t>()[i];
+      if (at < 0 || at >= count) {
+        status = fail(ErrorCode::kInvalidData, "index ", at, " is outside an output of shape ",
+                      natural.to_string());
+        return;
+      }
+      if (!direct) {
+        int64_t rest = at, target = 0;
+        bool inside = true;
+        for (int d = natural.rank() - 1; d >= 0; --d) {
+          inside &= rest % natural[d] < shape[d];
+          target += rest % natural[d] * strides[static_cast<size_t>(d)];
+          rest /= natural[d];
+        }
+        if (!inside) continue;
+        at = target;
+      }
+      out[at] = x.as<const T>()[i];
+    }
+  });
+  return status;
+}
+
+constexpr OpDef kOps[] = {
+    {.kind = OpKind::kAveragePool,
+     .name = "AveragePool",
+     .fields = kAveragePoolFields,
+     .infer = infer_pool,
+     .reference = run_average<false>,
+     .quant = {.policy = QuantPolicy::kRequantize}},
+    {.kind = OpKind::kMaxPool,
+     .name = "MaxPool",
+     .max_outputs = 2,
+     .fields = kMaxPoolFields,
+     .infer = infer_pool,
+     .reference = run_max<false>,
+     .quant = {.policy = QuantPolicy::kSameScale}},
+    {.kind = OpKind::kGlobalAveragePool,
+     .name = "GlobalAveragePool",
+     .infer = infer_global,
+     .reference = run_average<true>,
+     .quant = {.policy = QuantPolicy::kRequantize}},
+    {.kind = OpKind::kGlobalMaxPool,
+     .name = "GlobalMaxPool",
+     .infer = infer_global,
+     .reference = run_max<true>,
+     .quant = {.policy = QuantPolicy::kSameScale}},
+    {.kind = OpKind::kLpPool,
+     .name = "LpPool",
+     .fields = kLpPoolFields,
+     .infer = infer_pool,
+     .reference = run_lp<false>},
+    {.kind = OpKind::kGlobalLpPool,
+     .name = "GlobalLpPool",
+     .fields = kGlobalLpPoolFields,
+     .infer = infer_global,
+     .reference = run_lp<true>},
+    {.kind = OpKind::kMaxUnpool,
+     .name = "MaxUnpool",
+     .min_inputs = 2,
+     .max_inputs = 3,
+     .fields = kMaxUnpoolFields,
+     .infer = infer_unpool,
+     .reference = run_unpool},
+};
+
+}  // namespace
+
+std::span<const OpDef> pool_ops() { return kOps; }
 
 }  // namespace octavo::ops

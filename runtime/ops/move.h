@@ -1,0 +1,52 @@
+// Strided copies: what transposes, slices, concatenations, tiles and the like come down to.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "runtime/op.h"
+#include "runtime/tensor.h"
+
+namespace octavo::ops {
+
+/// Dimensions of a block with the strides (in elements, zero or negative allowed at the source) at
+/// which it is read and written.
+struct Block {
+  static constexpr int kRankLimit = 2 * kMaxRank;
+  int rank = 0;
+  std::array<int64_t, kRankLimit> dims{}, src_strides{}, dst_strides{};
+
+  void add(int64_t dim, int64_t src_stride, int64_t dst_stride) {
+    const auto i = static_cast<size_t>(rank++);
+    dims[i] = dim;
+    src_strides[i] = src_stride;
+    dst_strides[i] = dst_stride;
+  }
+};
+
+/// Copies a block of elements of `dtype` (strings included). Offsets are in elements. Destination
+/// elements must be distinct and must not overlap the source. Walks in the order of the
+/// destination, whatever the order of the block's dimensions.
+void copy_block(Block block, DType dtype, const void* src, int64_t src_offset, void* dst,
+                int64_t dst_offset);
+
+/// Copies `count` contiguous elements of `dtype`.
+void copy_elements(DType dtype, const void* src, int64_t src_offset, void* dst, int64_t dst_offset,
+                   int64_t count);
+
+/// Strides in elements of the logical axes of a dense tensor.
+std::array<int64_t, kMaxRank> memory_strides(const Shape& shape, Layout layout);
+
+/// Product of dimensions [first, last) where it is known: one symbol times ones is that symbol.
+int64_t known_product(const Shape& shape, int first, int last);
+
+/// Error if `rank` is more than a Shape can hold.
+Status check_rank(int64_t rank);
+
+/// True (and no error) if the axes are distinct; they are normalized in place.
+Status normalize_axes(std::vector<int64_t>& axes, int rank);
+
+/// A row that passes input 0's elements on under another shape: copies them.
+Status copy_through(KernelContext& c, const Shape& shape);
+
+}  // namespace octavo::ops
