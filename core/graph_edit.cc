@@ -37,10 +37,15 @@ bool GraphEditor::is_output(ValueId value) const {
 
 std::string GraphEditor::unique_name(std::string name) {
   if (names_.empty()) {
-    for (const Value& value : graph_.values) names_.insert(value.name);
+    for (const Value& value : graph_.values) names_.emplace(value.name, 0);
   }
-  std::string candidate = name;
-  for (int i = 1; !names_.insert(candidate).second; ++i) candidate = concat(name, "_", i);
+  const auto [known, is_new] = names_.emplace(name, 0);
+  if (is_new) return name;
+  int& number = known->second;  // stays valid while others are inserted
+  std::string candidate;
+  do {
+    candidate = concat(name, "_", ++number);
+  } while (!names_.emplace(candidate, 0).second);
   return candidate;
 }
 

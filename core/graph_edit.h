@@ -2,7 +2,7 @@
 #pragma once
 
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -64,7 +64,8 @@ class GraphEditor {
 
   Graph& graph_;
   bool changed_ = false;
-  std::unordered_set<std::string> names_;  // of values; filled when first needed
+  // Names of values -> the last number appended to them; filled when first needed.
+  std::unordered_map<std::string, int> names_;
   std::vector<NodeId> producers_;
   std::vector<std::vector<NodeId>> consumers_;
   std::vector<bool> erased_;

@@ -15,4 +15,8 @@ Result<Graph> import_onnx(std::span<const uint8_t> bytes, const LoadOptions& opt
 /// quantized values are expanded (core/quantization/qdq.h does the latter).
 Result<Bytes> export_onnx(const Graph& graph);
 
+/// The tensor of a serialized TensorProto (the .pb files of ONNX's backend tests). Its data must be
+/// in the bytes, not in another file.
+Result<Tensor> parse_tensor_proto(std::span<const uint8_t> bytes);
+
 }  // namespace octavo
