@@ -9,12 +9,17 @@ namespace octavo::ops {
 
 std::span<const OpDef> unary_ops();     // unary.cc
 std::span<const OpDef> binary_ops();    // binary.cc
+std::span<const OpDef> cast_ops();      // cast.cc
+std::span<const OpDef> select_ops();    // select.cc: Where, Clip, PRelu, Dropout, Max, Sum, ...
 std::span<const OpDef> quantize_ops();  // quantize.cc
 std::span<const OpDef> conv_ops();      // conv.cc
 std::span<const OpDef> matmul_ops();    // matmul.cc
+std::span<const OpDef> einsum_ops();    // einsum.cc: Einsum, Det
 std::span<const OpDef> pool_ops();      // pool.cc
 std::span<const OpDef> norm_ops();      // norm.cc
+std::span<const OpDef> softmax_ops();   // softmax.cc
 std::span<const OpDef> reduce_ops();    // reduce.cc
+std::span<const OpDef> rank_ops();      // topk.cc: ArgMax, ArgMin, CumSum, TopK
 std::span<const OpDef> shape_ops();     // shape.cc: Reshape, Squeeze, Shape, ...
 std::span<const OpDef> arrange_ops();   // arrange.cc: Transpose, Concat, Split, Slice, ...
 std::span<const OpDef> pad_ops();       // pad.cc
