@@ -1,0 +1,83 @@
+#include <algorithm>
+
+#include "native/onednn/epilogue.h"
+#include "native/onednn/ops.h"
+#include "native/onednn/primitive_step.h"
+#include "runtime/ops/spatial.h"
+
+namespace octavo::onednn {
+namespace {
+
+bool supports_conv(const PlanGraph& graph, const Node& node) {
+  const ValueId weight = node.input(1);
+  if (!graph.is_constant(weight) || !supports_dtypes(graph, node)) return false;
+  const int rank = graph.info(weight).shape.rank();
+  if (rank < 3 || rank > 5) return false;
+  const ValueId residual = node.input(3);
+  return residual == kNoValue || graph.info(residual).shape == graph.info(node.output(0)).shape;
+}
+
+Result<std::unique_ptr<Step>> create_conv(const PlanGraph& graph, const Node& node, Layout layout) {
+  const TensorInfo &x = graph.info(node.input(0)), &w = graph.info(node.input(1));
+  const TensorInfo& y = graph.info(node.output(0));
+  const int64_t group = node.get_int("group"), channels = w.shape[0];
+  OCTAVO_ASSIGN(Epilogue epilogue, make_epilogue(graph, node, channels, group > 1 ? 3 : 1));
+  OCTAVO_ASSIGN(const ops::Window window,
+                ops::read_window(node, x.shape.dims().subspan(2), w.shape.dims().subspan(2)));
+  return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
+    using dnnl::memory;
+    memory::dims weight_dims(w.shape.begin(), w.shape.end());
+    if (group > 1) {
+      weight_dims[0] /= group;
+      weight_dims.insert(weight_dims.begin(), group);
+    }
+    Shape weight_shape;
+    for (const int64_t dim : weight_dims) weight_shape.push_back(dim);
+    const memory::desc weight_plain = desc_of(weight_shape, w.dtype, Layout::kPlain);
+    const memory::desc weight_any(weight_dims, data_type_of(w.dtype), memory::format_tag::any);
+    const memory::desc src = desc_of(x.shape, x.dtype, layout),
+                       dst = desc_of(y.shape, y.dtype, layout);
+    const bool has_bias = !epilogue.bias.empty();
+    const memory::desc bias =
+        has_bias ? memory::desc({channels}, memory::data_type::f32, memory::format_tag::a)
+                 : memory::desc();
+    memory::dims strides, dilates, begin, end;
+    for (int d = 0; d < window.rank; ++d) {
+      const auto i = static_cast<size_t>(d);
+      strides.push_back(window.stride[i]);
+      dilates.push_back(window.dilation[i] - 1);
+      begin.push_back(window.pad_begin[i]);
+      end.push_back((y.shape[d + 2] - 1) * window.stride[i] + window.extent(d) - x.shape[d + 2] -
+                    window.pad_begin[i]);
+    }
+    const dnnl::convolution_forward::primitive_desc description(
+        cpu_engine(), dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, src,
+        weight_any, bias, dst, strides, dilates, begin, end, epilogue.attributes);
+    epilogue.constants.emplace_back(
+        DNNL_ARG_WEIGHTS, pack_weights(weight_plain, w.constant.raw(), description.weights_desc()));
+    if (has_bias) epilogue.constants.emplace_back(DNNL_ARG_BIAS, bias_memory(epilogue.bias));
+    auto step = std::make_unique<PrimitiveStep>(
+        dnnl::convolution_forward(description), description.scratchpad_desc(),
+        std::vector<PrimitiveStep::Binding>{{DNNL_ARG_SRC, false, 0, src},
+                                            {DNNL_ARG_DST, true, 0, dst}},
+        epilogue.constants);
+    step->kernel = description.impl_info_str();
+    step->inputs = {node.input(0)};
+    step->outputs = {node.output(0)};
+    if (node.input(3) != kNoValue) {
+      step->inputs.push_back(node.input(3));
+      step->set_sum_input(1);
+    }
+    return step;
+  });
+}
+
+const PrimitiveDef kRows[] = {
+    {"conv", OpKind::kConv, ClaimLayout::kChannelsLast, supports_conv, create_conv},
+};
+
+}  // namespace
+
+std::span<const PrimitiveDef> conv_primitives() { return kRows; }
+
+}  // namespace octavo::onednn

@@ -1,0 +1,128 @@
+#include "native/onednn/epilogue.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "native/onednn/primitive_step.h"
+
+namespace octavo::onednn {
+namespace {
+
+template <class T>
+dnnl::memory vector_memory(const std::vector<T>& values, dnnl::memory::data_type type) {
+  const dnnl::memory::desc desc({static_cast<int64_t>(values.size())}, type,
+                                dnnl::memory::format_tag::a);
+  dnnl::memory memory(desc, cpu_engine());
+  std::memcpy(memory.get_data_handle(), values.data(), values.size() * sizeof(T));
+  return memory;
+}
+
+bool is_byte(DType dtype) { return dtype == DType::kI8 || dtype == DType::kU8; }
+
+}  // namespace
+
+dnnl::memory bias_memory(const std::vector<float>& bias) {
+  return vector_memory(bias, dnnl::memory::data_type::f32);
+}
+
+dnnl::memory pack_weights(const dnnl::memory::desc& plain, const void* data,
+                          const dnnl::memory::desc& packed) {
+  dnnl::memory from(plain, cpu_engine(), const_cast<void*>(data));
+  dnnl::memory to(packed, cpu_engine());
+  dnnl::stream stream(cpu_engine());
+  dnnl::reorder(from, to).execute(stream, from, to);
+  stream.wait();
+  return to;
+}
+
+bool supports_dtypes(const PlanGraph& graph, const Node& node) {
+  const auto info = [&](size_t i) -> const TensorInfo* {
+    return node.input(i) == kNoValue ? nullptr : &graph.info(node.input(i));
+  };
+  const TensorInfo &x = *info(0), &w = *info(1), &y = graph.info(node.output(0));
+  const TensorInfo *bias = info(2), *residual = info(3);
+  if (bias != nullptr && !bias->constant.present()) return false;
+  if (x.dtype == DType::kF32) {
+    return w.dtype == DType::kF32 && y.dtype == DType::kF32 &&
+           (bias == nullptr || bias->dtype == DType::kF32) &&
+           (residual == nullptr || residual->dtype == DType::kF32);
+  }
+  if (!is_byte(x.dtype) || w.dtype != DType::kI8 || !w.constant.present()) return false;
+  if (x.quant == nullptr || w.quant == nullptr || !x.quant->per_tensor()) return false;
+  if (std::ranges::any_of(w.quant->zero_point, [](int32_t z) { return z != 0; })) return false;
+  if (is_byte(y.dtype) ? y.quant == nullptr || !y.quant->per_tensor() : y.dtype != DType::kF32) {
+    return false;
+  }
+  return residual == nullptr ||
+         (is_byte(y.dtype) && is_byte(residual->dtype) && residual->quant != nullptr);
+}
+
+Result<Epilogue> make_epilogue(const PlanGraph& graph, const Node& node, int64_t channels,
+                               int scale_mask) {
+  Epilogue result;
+  dnnl::primitive_attr& attributes = result.attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const TensorInfo &x = graph.info(node.input(0)), &y = graph.info(node.output(0));
+  const ValueId bias_id = node.input(2), residual_id = node.input(3);
+  const TensorView bias = bias_id == kNoValue
+                              ? TensorView{}
+                              : graph.info(bias_id).constant.view(graph.info(bias_id).quant.get());
+  OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
+  float lo = bounds.lo, hi = bounds.hi, residual_scale = 1;
+  int32_t residual_zero_point = 0;
+  if (x.dtype == DType::kF32) {
+    if (bias.present()) {
+      const auto values = bias.span<const float>();
+      result.bias.assign(static_cast<size_t>(channels), values.size() == 1 ? values[0] : 0);
+      if (values.size() > 1) std::ranges::copy(values, result.bias.begin());
+    }
+  } else {
+    const TensorInfo& w = graph.info(node.input(1));
+    const QuantParams* y_quant = y.quant.get();
+    OCTAVO_ASSIGN(Requantize requantize,
+                  make_requantize(*x.quant, *w.quant, y_quant, y.dtype, bias, channels, bounds));
+    attributes.set_scales_mask(DNNL_ARG_WEIGHTS, scale_mask);
+    result.constants.emplace_back(
+        DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS,
+        vector_memory(requantize.multiplier, dnnl::memory::data_type::f32));
+    if (bias.present()) result.bias = std::move(requantize.bias);
+    const auto zero_point = [&](int argument, int32_t value) {
+      if (value == 0) return;
+      attributes.set_zero_points_mask(argument, 0);
+      result.constants.emplace_back(
+          DNNL_ARG_ATTR_ZERO_POINTS | argument,
+          vector_memory(std::vector<int32_t>{value}, dnnl::memory::data_type::s32));
+    };
+    zero_point(DNNL_ARG_SRC, x.quant->zero_point[0]);
+    if (y_quant != nullptr) zero_point(DNNL_ARG_DST, y_quant->zero_point[0]);
+    if (y_quant != nullptr && residual_id != kNoValue) {
+      const QuantParams& residual = *graph.info(residual_id).quant;
+      residual_scale = residual.scale[0] / y_quant->scale[0];
+      residual_zero_point = residual.zero_point[0];
+    }
+    // The clamp comes before the output's zero point; what saturation does anyway is left out.
+    const IntRange range = quantized_range(y.dtype);
+    const bool byte = y_quant != nullptr;
+    lo = byte && requantize.lo <= static_cast<float>(range.lo)
+             ? -INFINITY
+             : requantize.lo - requantize.zero_point;
+    hi = byte && requantize.hi >= static_cast<float>(range.hi)
+             ? INFINITY
+             : requantize.hi - requantize.zero_point;
+  }
+  dnnl::post_ops post_ops;
+  if (residual_id != kNoValue) {
+    post_ops.append_sum(residual_scale, residual_zero_point,
+                        data_type_of(graph.info(residual_id).dtype));
+  }
+  if (lo == 0 && std::isinf(hi)) {
+    post_ops.append_eltwise(dnnl::algorithm::eltwise_relu, 0, 0);
+  } else if (!std::isinf(lo) || !std::isinf(hi)) {
+    const float most = std::numeric_limits<float>::max();
+    post_ops.append_eltwise(dnnl::algorithm::eltwise_clip, std::max(lo, -most), std::min(hi, most));
+  }
+  attributes.set_post_ops(post_ops);
+  return result;
+}
+
+}  // namespace octavo::onednn

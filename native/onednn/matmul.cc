@@ -1,0 +1,69 @@
+#include "native/onednn/epilogue.h"
+#include "native/onednn/ops.h"
+#include "native/onednn/primitive_step.h"
+
+namespace octavo::onednn {
+namespace {
+
+// Constant 2-D weights; Gemm in the form x * op(w) + bias.
+bool supports_matmul(const PlanGraph& graph, const Node& node) {
+  const ValueId weight = node.input(1);
+  if (!graph.is_constant(weight) || graph.info(weight).shape.rank() != 2) return false;
+  if (graph.info(node.input(0)).shape.rank() < 2 || !supports_dtypes(graph, node)) return false;
+  if (node.input(2) != kNoValue && graph.info(node.input(2)).shape.rank() > 1) return false;
+  return node.kind == OpKind::kMatMul ||
+         (node.get_int("transA") == 0 && node.get_float("alpha") == 1 &&
+          node.get_float("beta") == 1);
+}
+
+Result<std::unique_ptr<Step>> create_matmul(const PlanGraph& graph, const Node& node, Layout) {
+  const TensorInfo &x = graph.info(node.input(0)), &w = graph.info(node.input(1));
+  const TensorInfo& y = graph.info(node.output(0));
+  const bool transposed = node.kind == OpKind::kGemm && node.get_int("transB") != 0;
+  const int64_t k = w.shape[transposed ? 1 : 0], n = w.shape[transposed ? 0 : 1];
+  const int64_t rows = x.shape.elements(0, x.shape.rank() - 1);
+  OCTAVO_ASSIGN(Epilogue epilogue, make_epilogue(graph, node, n, 2));
+  return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
+    using dnnl::memory;
+    const memory::desc src = desc_of(Shape{rows, k}, x.dtype, Layout::kPlain);
+    const memory::desc dst = desc_of(Shape{rows, n}, y.dtype, Layout::kPlain);
+    const memory::desc weight_plain({k, n}, data_type_of(w.dtype),
+                                    transposed ? memory::dims{1, k} : memory::dims{n, 1});
+    const memory::desc weight_any({k, n}, data_type_of(w.dtype), memory::format_tag::any);
+    const bool has_bias = !epilogue.bias.empty();
+    const memory::desc bias =
+        has_bias ? memory::desc({1, n}, memory::data_type::f32, memory::format_tag::ab)
+                 : memory::desc();
+    const dnnl::matmul::primitive_desc description(cpu_engine(), src, weight_any, bias, dst,
+                                                   epilogue.attributes);
+    epilogue.constants.emplace_back(
+        DNNL_ARG_WEIGHTS, pack_weights(weight_plain, w.constant.raw(), description.weights_desc()));
+    if (has_bias) {
+      dnnl::memory values = bias_memory(epilogue.bias);
+      epilogue.constants.emplace_back(DNNL_ARG_BIAS,
+                                      dnnl::memory(bias, cpu_engine(), values.get_data_handle()));
+      epilogue.constants.emplace_back(-1, values);  // keeps the bytes alive
+    }
+    std::vector<std::pair<int, dnnl::memory>> constants = epilogue.constants;
+    auto step = std::make_unique<PrimitiveStep>(
+        dnnl::matmul(description), description.scratchpad_desc(),
+        std::vector<PrimitiveStep::Binding>{{DNNL_ARG_SRC, false, 0, src},
+                                            {DNNL_ARG_DST, true, 0, dst}},
+        constants);
+    step->kernel = description.impl_info_str();
+    step->inputs = {node.input(0)};
+    step->outputs = {node.output(0)};
+    return step;
+  });
+}
+
+const PrimitiveDef kRows[] = {
+    {"matmul", OpKind::kMatMul, ClaimLayout::kPlain, supports_matmul, create_matmul},
+    {"gemm", OpKind::kGemm, ClaimLayout::kPlain, supports_matmul, create_matmul},
+};
+
+}  // namespace
+
+std::span<const PrimitiveDef> matmul_primitives() { return kRows; }
+
+}  // namespace octavo::onednn
