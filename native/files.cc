@@ -47,6 +47,39 @@ Result<std::vector<uint8_t>> read_file(const std::string& path) {
   return std::vector<uint8_t>(file.bytes.begin(), file.bytes.end());
 }
 
+Result<InputFile> InputFile::open(const std::string& path) {
+  InputFile file;
+  file.path_ = path;
+  file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file.fd_ < 0) return io_error(path, "cannot open");
+  struct stat info{};
+  if (::fstat(file.fd_, &info) != 0) return io_error(path, "cannot read");
+  if (!S_ISREG(info.st_mode)) return fail(ErrorCode::kIo, "'", path, "' is not a file");
+  file.size_ = info.st_size;
+  return file;
+}
+
+InputFile::~InputFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Status InputFile::read(int64_t offset, std::span<uint8_t> out) const {
+  for (size_t done = 0; done < out.size();) {
+    const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done,
+                              static_cast<off_t>(offset + static_cast<int64_t>(done)));
+    if (n == 0) return fail(ErrorCode::kIo, "'", path_, "' ends too early");
+    if (n < 0 && errno != EINTR) return io_error(path_, "cannot read");
+    if (n > 0) done += static_cast<size_t>(n);
+  }
+  return {};
+}
+
+bool is_same_file(const std::string& a, const std::string& b) {
+  struct stat first{}, second{};
+  return ::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 &&
+         first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
 Status write_file(const std::string& path, std::span<const uint8_t> bytes) {
   std::string temporary = path + ".XXXXXX";
   Descriptor file{::mkostemp(temporary.data(), O_CLOEXEC)};

@@ -1,0 +1,40 @@
+#include "native/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+namespace octavo {
+namespace {
+
+TEST(ThreadPool, DoesEveryItemOnceInManyShortRuns) {
+  const auto pool = make_thread_pool(4);
+  ASSERT_EQ(pool->thread_count(), 4);
+  for (int run = 0; run < 5000; ++run) {
+    const int64_t count = 1 + run % 17;
+    std::vector<std::atomic<int>> done(static_cast<size_t>(count));
+    pool->run(count, [&](int64_t i) { done[static_cast<size_t>(i)].fetch_add(1); });
+    for (const auto& item : done) ASSERT_EQ(item.load(), 1);
+  }
+}
+
+TEST(ThreadPool, NestedAndConcurrentRunsFinish) {
+  const auto pool = make_thread_pool(3);
+  std::atomic<int> total{0};
+  const auto nested = [&] {
+    for (int i = 0; i < 200; ++i) {
+      pool->run(5, [&](int64_t) { pool->run(4, [&](int64_t) { total.fetch_add(1); }); });
+    }
+  };
+  std::thread other(nested);
+  nested();
+  other.join();
+  EXPECT_EQ(total.load(), 2 * 200 * 5 * 4);
+}
+
+TEST(ThreadPool, OneThreadNeedsNoPool) { EXPECT_EQ(make_thread_pool(1), nullptr); }
+
+}  // namespace
+}  // namespace octavo
