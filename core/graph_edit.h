@@ -18,6 +18,7 @@ class GraphEditor {
   GraphEditor& operator=(const GraphEditor&) = delete;
 
   Graph& graph() { return graph_; }
+  const Graph& graph() const { return graph_; }
   /// The node that computes a value; -1 for inputs and constants. Erased nodes are not counted.
   NodeId producer(ValueId value) const { return producers_[static_cast<size_t>(value)]; }
   /// The nodes that read a value (once per use). Graph outputs are not in it.

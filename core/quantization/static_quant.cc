@@ -50,6 +50,7 @@ class ParamsChooser {
         share_with_concat(graph_.nodes[n]);
       }
     }
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) saturate_before_clip(n);
     std::vector<TensorQuant> quants(graph_.values.size());
     for (size_t v = 0; v < quants.size(); ++v) {
       const auto value = static_cast<ValueId>(v);
@@ -151,6 +152,25 @@ class ParamsChooser {
       const bool alone = readers(input) == 1 && find(input) == input && producer >= 0;
       if (alone || magnitude(input) >= kSharedRange * magnitude(output)) join(input, output);
     }
+  }
+
+  // What only a Relu or Clip reads needs no integers outside the range that they leave: saturation
+  // does their work.
+  void saturate_before_clip(size_t n) {
+    const Node& node = graph_.nodes[n];
+    if (!annotation_.nodes[n].quantized ||
+        (node.kind != OpKind::kRelu && node.kind != OpKind::kClip)) {
+      return;
+    }
+    const ValueId input = node.inputs[0], output = node.outputs[0];
+    const NodeId producer = annotation_.producers[static_cast<size_t>(input)];
+    if (readers(input) != 1 || find(input) != input || producer < 0 ||
+        !annotation_.is_produced_quantized(graph_, input) || fixed_producer(input) != nullptr ||
+        find_op(graph_.node(producer).kind)->quant.policy == QuantPolicy::kSameScale ||
+        &config(input) != &config(output)) {
+      return;
+    }
+    groups_[static_cast<size_t>(input)] = find(output);
   }
 
   int readers(ValueId value) const {
@@ -275,7 +295,6 @@ class Rewriter {
     report.activations =
         graph_.value(node.inputs[a.data_inputs[0]]).dtype == DType::kI8 ? "int8" : "uint8";
     if (op.quant.policy == QuantPolicy::kCompute) OCTAVO_TRY(quantize_weights(op, node, a, report));
-    if (op.quant.policy == QuantPolicy::kSameScale) OCTAVO_TRY(quantize_fill(op, node, source));
     graph_.nodes.push_back(std::move(node));
     if (!a.float_output) finish_outputs(source);
     return {};
@@ -357,23 +376,6 @@ class Rewriter {
     const ValueId id = add_constant(source_.value(source).name, std::move(tensor), quant.params);
     weights_[source].push_back(id);
     return id;
-  }
-
-  // What a Pad fills with is a real number too: input 0's integers of it.
-  Status quantize_fill(const OpDef& op, Node& node, const Node& source) {
-    if (op.kind != OpKind::kPad) return {};
-    const Value& data = graph_.value(node.inputs[0]);
-    const ValueId given = source.input(2);
-    Tensor fill = Tensor::scalar(0.0f);
-    if (given != kNoValue) {
-      if (!source_.value(given).constant.present()) return {};
-      fill = source_.value(given).constant;
-    }
-    OCTAVO_ASSIGN(Tensor tensor, quantize_tensor(fill, {data.dtype, *data.quant}));
-    node.inputs.resize(std::max<size_t>(node.inputs.size(), 3), kNoValue);
-    const QuantParams params = *data.quant;
-    node.inputs[2] = add_constant(concat(node.name, "_fill"), std::move(tensor), params);
-    return {};
   }
 
   const Graph& source_;

@@ -1,0 +1,127 @@
+// Scales and zero points against values computed by hand.
+#include <gtest/gtest.h>
+
+#include "core/quantization/params.h"
+
+namespace octavo {
+namespace {
+
+struct Case {
+  const char* name;
+  Range range;
+  bool sym;
+  const char* dtype;
+  DType out;
+  float scale;
+  int32_t zero_point;
+};
+
+TEST(QuantFormula, Activations) {
+  const Case cases[] = {
+      {"never negative, symmetric", {0.5f, 6.0f}, true, "int8", DType::kU8, 6.0f / 255, 0},
+      {"signed, symmetric", {-1.27f, 0.5f}, true, "int8", DType::kU8, 0.01f, 128},
+      {"asymmetric u8", {-1.0f, 1.55f}, false, "uint8", DType::kU8, 0.01f, 100},
+      {"asymmetric i8", {-1.0f, 1.55f}, false, "int8", DType::kI8, 0.01f, -28},
+      {"widened to hold zero", {2.0f, 5.1f}, false, "uint8", DType::kU8, 0.02f, 0},
+      {"all negative", {-5.1f, -2.0f}, false, "uint8", DType::kU8, 0.02f, 255},
+      {"zero range", {0, 0}, true, "int8", DType::kU8, 1.0f, 0},
+      {"zero range, asymmetric", {0, 0}, false, "int8", DType::kI8, 1.0f, 0},
+      {"denormal range", {-1e-40f, 1e-40f}, true, "int8", DType::kU8, 1.0f, 128},
+      {"huge range", {-3.4e38f, 1.7e38f}, false, "uint8", DType::kU8, 2e36f, 170},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    StaticQuantConfig config;
+    config.act_sym = c.sym;
+    config.act_dtype = c.dtype;
+    const TensorQuant quant = activation_params(c.range, config);
+    EXPECT_EQ(quant.dtype, c.out);
+    EXPECT_FLOAT_EQ(quant.params.scale[0], c.scale);
+    EXPECT_EQ(quant.params.zero_point[0], c.zero_point);
+    EXPECT_TRUE(quant.params.per_tensor());
+  }
+}
+
+TEST(QuantFormula, FixedRanges) {
+  StaticQuantConfig config;
+  EXPECT_EQ(fixed_params(1.0f / 256, false, config).params.zero_point[0], 0);
+  EXPECT_EQ(fixed_params(1.0f / 128, true, config).params.zero_point[0], 128);
+  config.act_sym = false;
+  EXPECT_EQ(fixed_params(1.0f / 256, false, config).dtype, DType::kI8);
+  EXPECT_EQ(fixed_params(1.0f / 256, false, config).params.zero_point[0], -128);
+  EXPECT_EQ(fixed_params(1.0f / 128, true, config).params.zero_point[0], 0);
+}
+
+TEST(QuantFormula, SymmetricWeightsUseTheNarrowRange) {
+  const Tensor weights = Tensor::of<float>(Shape{2, 2}, {-1.27f, 0.005f, 0.635f, 1.0f});
+  const auto quant = weight_params(weights, 0, StaticQuantConfig{});
+  ASSERT_TRUE(quant);
+  EXPECT_FLOAT_EQ(quant->params.scale[0], 0.01f);
+  const Tensor integers = *quantize_tensor(weights, *quant);
+  const auto q = integers.data<const int8_t>();
+  EXPECT_EQ((std::vector<int>(q.begin(), q.end())), (std::vector<int>{-127, 0, 64, 100}))
+      << "0.5 and 63.5 round to even";
+}
+
+TEST(QuantFormula, PerChannelAlongAnyAxis) {
+  // Channels are columns: maxima 1.27, 12.7 and a dead one.
+  const Tensor weights = Tensor::of<float>(Shape{2, 3}, {1.27f, -12.7f, 0, 0.1f, 1, 0});
+  StaticQuantConfig config;
+  config.weight_granularity = "per_channel";
+  const auto quant = weight_params(weights, 1, config);
+  ASSERT_TRUE(quant);
+  ASSERT_EQ(quant->params.scale.size(), 3u);
+  EXPECT_EQ(quant->params.axis, 1);
+  EXPECT_FLOAT_EQ(quant->params.scale[0], 0.01f);
+  EXPECT_FLOAT_EQ(quant->params.scale[1], 0.1f);
+  EXPECT_EQ(quant->params.scale[2], kMinScale) << "a dead channel has a scale all the same";
+  const Tensor integers = *quantize_tensor(weights, *quant);
+  const auto q = integers.data<const int8_t>();
+  EXPECT_EQ((std::vector<int>(q.begin(), q.end())), (std::vector<int>{127, -127, 0, 10, 10, 0}));
+}
+
+TEST(QuantFormula, OtherWeightSchemes) {
+  const Tensor weights = Tensor::of<float>(Shape{2}, {-1.0f, 1.55f});
+  StaticQuantConfig config;
+  config.weight_dtype = "uint8";
+  EXPECT_EQ(weight_params(weights, 0, config)->params.zero_point[0], 128);
+  EXPECT_FLOAT_EQ(weight_params(weights, 0, config)->params.scale[0], 1.55f / 127);
+  config.weight_sym = false;
+  EXPECT_EQ(weight_params(weights, 0, config)->params.zero_point[0], 100);
+  config.weight_dtype = "int8";
+  EXPECT_EQ(weight_params(weights, 0, config)->params.zero_point[0], -28);
+}
+
+TEST(QuantFormula, NaNWeightsAreAnError) {
+  const Tensor weights = Tensor::of<float>(Shape{1, 2}, {1.0f, std::nanf("")});
+  EXPECT_EQ(weight_params(weights, 0, StaticQuantConfig{}).error().code, ErrorCode::kInvalidModel);
+  StaticQuantConfig config;
+  config.weight_granularity = "per_channel";
+  EXPECT_FALSE(weight_params(weights, 0, config));
+}
+
+TEST(QuantFormula, BiasHasTheScaleOfTheProducts) {
+  const QuantParams weights{.scale = {0.5f, 0.25f}, .zero_point = {0, 0}, .axis = 0};
+  const auto made = quantize_bias(Tensor::of<float>(Shape{2}, {1.0f, -1.0f}), 0.1f, weights);
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->first.data<const int32_t>()[0], 20);
+  EXPECT_EQ(made->first.data<const int32_t>()[1], -40);
+  EXPECT_FLOAT_EQ(made->second.scale[1], 0.025f);
+  EXPECT_EQ(made->second.axis, 0);
+}
+
+TEST(QuantFormula, WeightScaleGrowsUntilTheBiasFits) {
+  // A dead channel: its scale is tiny, and 3 / (0.1 * 1e-12) is far outside int32.
+  QuantParams weights{.scale = {0.01f, kMinScale}, .zero_point = {0, 0}, .axis = 0};
+  const Tensor bias = Tensor::of<float>(Shape{2}, {3.0f, 3.0f});
+  fit_bias(bias.data<const float>(), 0.1f, weights);
+  EXPECT_FLOAT_EQ(weights.scale[0], 0.01f) << "the other channel is left alone";
+  EXPECT_GT(weights.scale[1], kMinScale);
+  const auto made = quantize_bias(bias, 0.1f, weights);
+  ASSERT_TRUE(made);
+  EXPECT_NEAR(static_cast<double>(made->first.data<const int32_t>()[1]) * made->second.scale[1],
+              3.0, 1e-5);
+}
+
+}  // namespace
+}  // namespace octavo
