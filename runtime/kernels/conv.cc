@@ -1,7 +1,246 @@
-#include "runtime/kernel_table.h"
+// Convolution of any group, dilation, stride and padding on one to three dimensions, as a packed
+// matrix product over NHWC images (runtime/kernels/gemm.h). Where the image needs padding it is
+// copied once into scratch with its borders; no im2col matrix is made.
+
+#include <cstring>
+
+#include "runtime/kernels/conv_common.h"
+#include "runtime/kernels/depthwise.h"
+#include "runtime/kernels/gemm.h"
 
 namespace octavo::kernels {
+namespace {
 
-std::span<const KernelDef> conv_kernels() { return {}; }
+using ops::ConvShape;
+using ops::Spatial;
+
+class ConvStep : public KernelStep {
+ public:
+  static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
+                                                  Layout) {
+    OCTAVO_ASSIGN(const ConvShape shape, conv_shape_of(graph, node));
+    OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
+    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, false, 0, false));
+    const auto weights = graph.info(node.input(1)).constant.data<float>();
+    const TensorView bias = step->constant(2);
+    for (int64_t g = 0; g < shape.groups; ++g) {
+      PackedWeights& packed = step->groups_[static_cast<size_t>(g)];
+      step->pack(packed, g, weights.data());
+      if (!bias.present()) continue;
+      for_each_column(packed, [&](int64_t position, int64_t column) {
+        packed.bias[static_cast<size_t>(position)] =
+            bias.as<const float>()[g * shape.out_channels + column];
+      });
+    }
+    step->call_.lo = bounds.lo;
+    step->call_.hi = bounds.hi;
+    return step;
+  }
+
+  static Result<std::unique_ptr<Step>> create_int8(const PlanGraph& graph, const Node& node,
+                                                   Layout) {
+    OCTAVO_ASSIGN(const ConvShape shape, conv_shape_of(graph, node));
+    OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
+    const TensorInfo& x = graph.info(node.input(0));
+    const TensorInfo& y = graph.info(node.output(0));
+    const auto weights = int8_weights(graph, node.input(1), 0);
+    // The kernels read unsigned bytes: signed ones have their sign bit flipped, which adds 128.
+    const bool flip = x.dtype == DType::kI8;
+    const int32_t zero_point = x.quant->zero_point[0] + (flip ? 128 : 0);
+    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, true, zero_point, flip));
+
+    OCTAVO_ASSIGN(const Requantize requantize,
+                  make_requantize(*x.quant, weights->quant, y.quant.get(), y.dtype,
+                                  step->constant(2), shape.groups * shape.out_channels, bounds));
+    for (int64_t g = 0; g < shape.groups; ++g) {
+      PackedWeights& packed = step->groups_[static_cast<size_t>(g)];
+      step->pack(packed, g, weights->data.data());
+      fill_start(packed, zero_point);
+      fill_requantize(packed, requantize, g * shape.out_channels);
+    }
+    GemmCall& call = step->call_;
+    call.output = y.dtype == DType::kF32  ? GemmOutput::kF32
+                  : y.dtype == DType::kU8 ? GemmOutput::kU8
+                                          : GemmOutput::kI8;
+    call.lo = requantize.lo;
+    call.hi = requantize.hi;
+    call.zero_point = requantize.zero_point;
+    if (const ValueId residual = node.input(3); residual != kNoValue) {
+      const QuantParams& quant = *graph.info(residual).quant;
+      call.residual_scale = quant.scale[0] / y.quant->scale[0];
+      call.residual_zero_point = quant.zero_point[0];
+    }
+    return step;
+  }
+
+  int64_t scratch_bytes() const override {
+    return copies_ ? padded_bytes_ + kInt8Step : 0;  // the last word may begin with the last byte
+  }
+
+  Status run(const StepContext& context) override {
+    const TensorView x = input(context, 0);
+    const TensorView residual = input(context, 3);
+    const TensorView& y = context.outputs[0];
+    const int64_t in_image = shape_.in[0] * shape_.in[1] * shape_.in[2] * pixel_bytes_;
+    const int64_t out_slice = shape_.out[1] * shape_.out[2] * call_.c_stride;
+    for (int64_t n = 0; n < batches_; ++n) {
+      const auto* image = x.as<const std::byte>() + n * in_image;
+      if (copies_) {
+        copy_padded(image, context.scratch, context.pool);
+        image = context.scratch;
+      }
+      for (int64_t d = 0; d < slices_; ++d) {
+        for (int64_t g = 0; g < shape_.groups; ++g) {
+          GemmCall call = call_;
+          call.b = &groups_[static_cast<size_t>(g)];
+          call.a.offsets = offsets_.data();
+          call.a.base = image + d * slice_step_ + g * shape_.in_channels * element_bytes_;
+          const int64_t out = (n * slices_ + d) * out_slice + g * shape_.out_channels * out_bytes_;
+          call.c = y.as<std::byte>() + out;
+          if (residual.present()) call.residual = residual.as<const std::byte>() + out;
+          run_gemm(target_, call, context.pool);
+        }
+      }
+    }
+    return {};
+  }
+
+ private:
+  ConvStep(const PlanGraph& graph, const Node& node, const ConvShape& shape, bool int8,
+           int32_t zero_point, bool flip)
+      : KernelStep(graph, node),
+        shape_(shape),
+        fill_(static_cast<uint8_t>(zero_point)),
+        flip_(flip) {
+    element_bytes_ = int8 ? 1 : 4;
+    const int64_t channels = shape.groups * shape.in_channels;
+    pixel_bytes_ = channels * element_bytes_;
+    out_bytes_ = dtype_bytes(graph.info(node.output(0)).dtype);
+    batches_ = shape.batch;
+    slices_ = shape.out[0];
+    const auto& window = shape.window;
+    for (size_t i = 0; i < 3; ++i) {
+      const int64_t needed =
+          (shape.out[i] - 1) * window.stride[i] + (window.kernel[i] - 1) * window.dilation[i] + 1;
+      copies_ |= window.pad_begin[i] != 0 || needed > shape.in[i];
+      padded_[i] = needed;
+    }
+    // A row of the kernel is one piece of memory if all its taps and channels adjoin.
+    const auto& [kd, kh, kw] = window.kernel;
+    merged_ = kw > 1 && window.dilation[2] == 1 && shape.groups == 1 ? kw : 1;
+    length_ = merged_ * shape.in_channels;
+    const int64_t step_elements = int8 ? kInt8Step : 1;
+    copies_ |= flip || length_ % step_elements != 0;
+    if (!copies_) padded_ = shape.in;
+    padded_bytes_ = padded_[0] * padded_[1] * padded_[2] * pixel_bytes_;
+    const int64_t row = padded_[2] * pixel_bytes_;
+    for (int64_t z = 0; z < kd; ++z) {
+      for (int64_t y = 0; y < kh; ++y) {
+        for (int64_t x = 0; x < kw / merged_; ++x) {
+          offsets_.push_back((z * window.dilation[0] * padded_[1] + y * window.dilation[1]) * row +
+                             x * window.dilation[2] * pixel_bytes_);
+        }
+      }
+    }
+    slice_step_ = window.stride[0] * padded_[1] * row;
+    call_.int8 = int8;
+    call_.rows = shape.out[1] * shape.out[2];
+    call_.a.width = shape.out[2];
+    call_.a.row_step = window.stride[1] * row;
+    call_.a.column_step = window.stride[2] * pixel_bytes_;
+    call_.c_stride = shape.groups * shape.out_channels * out_bytes_;
+    if (kd * kh * kw == 1 && !copies_ && padded_ == shape.out) {
+      // Rows of A are the pixels of all images, in order.
+      call_.rows *= batches_ * slices_;
+      call_.a.width = call_.rows;
+      batches_ = slices_ = 1;
+    }
+
+    groups_.resize(static_cast<size_t>(shape.groups));
+    for (PackedWeights& packed : groups_) {
+      packed.columns = shape.out_channels;
+      packed.segments = static_cast<int64_t>(offsets_.size());
+      packed.steps = (length_ + step_elements - 1) / step_elements;
+      packed.interleaved = int8 && out_bytes_ == 1;
+      layout_panels(target_, packed);
+    }
+  }
+
+  // Weights are [out channel, in channel of the group, kernel taps].
+  template <class T>
+  void pack(PackedWeights& packed, int64_t group, const T* weights) {
+    const auto& [kd, kh, kw] = shape_.window.kernel;
+    const int64_t taps = kd * kh * kw;
+    const int64_t channels = shape_.in_channels;
+    weights += group * shape_.out_channels * channels * taps;
+    pack_columns<T>(packed, length_, [&](int64_t segment, int64_t k, int64_t column) {
+      const int64_t tap = segment * merged_ + k / channels;
+      return weights[(column * channels + k % channels) * taps + tap];
+    });
+  }
+
+  void copy_padded(const std::byte* image, std::byte* out, ThreadPool* pool) const {
+    const auto& pad = shape_.window.pad_begin;
+    const int64_t row_bytes = padded_[2] * pixel_bytes_;
+    const int64_t left = std::min(pad[2], padded_[2]);
+    const int64_t columns = std::clamp<int64_t>(padded_[2] - left, 0, shape_.in[2]);
+    parallel_for(
+        pool, padded_[0] * padded_[1], 65536 / row_bytes + 1, [&](int64_t begin, int64_t end) {
+          for (int64_t row = begin; row < end; ++row) {
+            std::byte* to = out + row * row_bytes;
+            const int64_t z = row / padded_[1] - pad[0], y = row % padded_[1] - pad[1];
+            if (z < 0 || z >= shape_.in[0] || y < 0 || y >= shape_.in[1]) {
+              std::memset(to, fill_, static_cast<size_t>(row_bytes));
+              continue;
+            }
+            const std::byte* from = image + (z * shape_.in[1] + y) * shape_.in[2] * pixel_bytes_;
+            const int64_t bytes = columns * pixel_bytes_;
+            std::memset(to, fill_, static_cast<size_t>(left * pixel_bytes_));
+            to += left * pixel_bytes_;
+            if (flip_) {
+              for (int64_t i = 0; i < bytes; ++i) to[i] = from[i] ^ std::byte{0x80};
+            } else {
+              std::memcpy(to, from, static_cast<size_t>(bytes));
+            }
+            std::memset(to + bytes, fill_,
+                        static_cast<size_t>(row_bytes - left * pixel_bytes_ - bytes));
+          }
+        });
+  }
+
+  ConvShape shape_;
+  GemmTarget target_ = gemm_target();
+  GemmCall call_;  // what is the same for all images, slices and groups
+  std::vector<PackedWeights> groups_;
+  std::vector<int64_t> offsets_;
+  Spatial padded_{};  // of the image that is read
+  int64_t padded_bytes_ = 0;
+  int64_t element_bytes_ = 0, pixel_bytes_ = 0, out_bytes_ = 0;
+  int64_t batches_ = 1, slices_ = 1, slice_step_ = 0;
+  int64_t merged_ = 1, length_ = 0;  // taps and elements of a segment
+  bool copies_ = false;
+  uint8_t fill_;  // every byte of the padding
+  bool flip_;
+};
+
+bool depthwise_f32(const PlanGraph& graph, const Node& node) {
+  return conv_is_depthwise(graph, node) && conv_is_f32(graph, node);
+}
+bool depthwise_int8(const PlanGraph& graph, const Node& node) {
+  return conv_is_depthwise(graph, node) && int8_params(graph, node.output(0)) != nullptr &&
+         conv_is_int8(graph, node);
+}
+
+constexpr ClaimLayout kNhwc = ClaimLayout::kChannelsLast;
+constexpr KernelDef kKernels[] = {
+    {"depthwise_int8", OpKind::kConv, kNhwc, depthwise_int8, make_depthwise_int8},
+    {"depthwise_f32", OpKind::kConv, kNhwc, depthwise_f32, make_depthwise_f32},
+    {"conv_int8", OpKind::kConv, kNhwc, conv_is_int8, ConvStep::create_int8},
+    {"conv_f32", OpKind::kConv, kNhwc, conv_is_f32, ConvStep::create_f32},
+};
+
+}  // namespace
+
+std::span<const KernelDef> conv_kernels() { return kKernels; }
 
 }  // namespace octavo::kernels

@@ -1,0 +1,11 @@
+// Depthwise convolution (a filter of its own for every channel) on NHWC images.
+#pragma once
+
+#include "runtime/kernel_table.h"
+
+namespace octavo::kernels {
+
+Result<std::unique_ptr<Step>> make_depthwise_f32(const PlanGraph& graph, const Node& node, Layout);
+Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph, const Node& node, Layout);
+
+}  // namespace octavo::kernels

@@ -1,0 +1,195 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/kernels/depthwise_f32.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/kernels/conv_common.h"
+#include "runtime/kernels/depthwise.h"
+#include "runtime/kernels/simd-inl.h"
+
+#ifndef OCTAVO_DEPTHWISE_F32_ONCE
+#define OCTAVO_DEPTHWISE_F32_ONCE
+namespace octavo::kernels {
+namespace {
+
+struct DepthwiseF32 {
+  ops::ConvShape shape;  // two dimensions: indices 1 and 2
+  int64_t channels = 0;
+  std::vector<float> weights;  // [taps][channels]
+  std::vector<float> bias;
+  float lo = 0, hi = 0;
+};
+
+}  // namespace
+}  // namespace octavo::kernels
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace octavo::kernels::HWY_NAMESPACE {
+
+// Which taps of the kernel lie within the image.
+struct Taps {
+  int64_t y_begin, y_end, x_begin, x_end;
+};
+
+// kPixels neighbouring outputs, all channels. `in` is where the first output's first tap lies (or
+// would lie). kWidth 3 or 5: that kernel width, no dilation, all its columns; each input vector is
+// loaded once and used by all outputs it belongs to. kWidth 0: any.
+template <int kWidth, int kStride, int kPixels, bool kPartial>
+HWY_INLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& taps, float* out) {
+  const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
+  const int64_t channels = dw.channels;
+  const auto& window = dw.shape.window;
+  const int64_t row_step = window.dilation[1] * dw.shape.in[2] * channels;
+  const int64_t column_step = window.dilation[2] * channels;
+  const auto load = [&](const float* from) HWY_ATTR {
+    if constexpr (kPartial) return hn::LoadN(d, from, static_cast<size_t>(channels));
+    return hn::LoadU(d, from);
+  };
+  for (int64_t next = 0; next < channels; next += kLanes) {
+    // The last vector overlaps the one before (the same values are written twice).
+    const int64_t c = kPartial ? 0 : std::min(next, channels - kLanes);
+    V acc[kPixels];
+    const V bias = load(dw.bias.data() + c);
+    unroll<kPixels>([&](auto p) HWY_ATTR { acc[p] = bias; });
+    for (int64_t y = taps.y_begin; y < taps.y_end; ++y) {
+      const float* row = in + y * row_step + c;
+      const float* weights = dw.weights.data() + y * window.kernel[2] * channels + c;
+      if constexpr (kWidth > 0) {
+        V x[(kPixels - 1) * kStride + kWidth];
+        unroll<(kPixels - 1) * kStride + kWidth>([&](auto i)
+                                                     HWY_ATTR { x[i] = load(row + i * channels); });
+        unroll<kWidth>([&](auto k) HWY_ATTR {
+          const V w = load(weights + k * channels);
+          unroll<kPixels>([&](auto p)
+                              HWY_ATTR { acc[p] = hn::MulAdd(x[p * kStride + k], w, acc[p]); });
+        });
+      } else {
+        for (int64_t k = taps.x_begin; k < taps.x_end; ++k) {
+          const V w = load(weights + k * channels);
+          unroll<kPixels>([&](auto p) HWY_ATTR {
+            const V x = load(row + k * column_step + p * window.stride[2] * channels);
+            acc[p] = hn::MulAdd(x, w, acc[p]);
+          });
+        }
+      }
+    }
+    unroll<kPixels>([&](auto p) HWY_ATTR {
+      const V y = hn::Min(hn::Max(acc[p], hn::Set(d, dw.lo)), hn::Set(d, dw.hi));
+      if constexpr (kPartial) {
+        hn::StoreN(y, d, out + p * channels, static_cast<size_t>(channels));
+      } else {
+        hn::StoreU(y, d, out + p * channels + c);
+      }
+    });
+  }
+}
+
+template <int kWidth, int kStride, bool kPartial>
+HWY_NOINLINE void row(const DepthwiseF32& dw, const float* image, int64_t out_y, float* out) {
+  constexpr int kPixels = 4;
+  const auto& [shape, channels] = std::tie(dw.shape, dw.channels);
+  const auto& window = shape.window;
+  const int64_t y0 = out_y * window.stride[1] - window.pad_begin[1];
+  const ops::Range ys = ops::valid_range(y0, window.dilation[1], shape.in[1], window.kernel[1]);
+  const int64_t extent = (window.kernel[2] - 1) * window.dilation[2];
+  for (int64_t x = 0; x < shape.out[2];) {
+    const int64_t x0 = x * window.stride[2] - window.pad_begin[2];
+    const float* in = image + (y0 * shape.in[2] + x0) * channels;
+    const int64_t last = x0 + (kPixels - 1) * window.stride[2] + extent;
+    if (x0 >= 0 && last < shape.in[2] && x + kPixels <= shape.out[2]) {
+      pixels<kWidth, kStride, kPixels, kPartial>(dw, in, {ys.begin, ys.end, 0, window.kernel[2]},
+                                                 out + x * channels);
+      x += kPixels;
+    } else {
+      const ops::Range xs = ops::valid_range(x0, window.dilation[2], shape.in[2], window.kernel[2]);
+      pixels<0, 0, 1, kPartial>(dw, in, {ys.begin, ys.end, xs.begin, xs.end}, out + x * channels);
+      ++x;
+    }
+  }
+}
+
+template <bool kPartial>
+HWY_INLINE void choose_row(const DepthwiseF32& dw, const float* image, int64_t out_y, float* out) {
+  const auto& window = dw.shape.window;
+  const int64_t stride = window.stride[2];
+  const int64_t width = window.dilation[2] == 1 ? window.kernel[2] : 0;
+  if (width == 3 && stride == 1) return row<3, 1, kPartial>(dw, image, out_y, out);
+  if (width == 3 && stride == 2) return row<3, 2, kPartial>(dw, image, out_y, out);
+  if (width == 5 && stride == 1) return row<5, 1, kPartial>(dw, image, out_y, out);
+  if (width == 5 && stride == 2) return row<5, 2, kPartial>(dw, image, out_y, out);
+  row<0, 0, kPartial>(dw, image, out_y, out);
+}
+
+void run_depthwise_f32(const DepthwiseF32& dw, const float* x, float* y, int64_t begin,
+                       int64_t end) {
+  const auto& shape = dw.shape;
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t n = item / shape.out[1];
+    const float* image = x + n * shape.in[1] * shape.in[2] * dw.channels;
+    float* out = y + item * shape.out[2] * dw.channels;
+    if (dw.channels < static_cast<int64_t>(HWY_LANES(float))) {
+      choose_row<true>(dw, image, item % shape.out[1], out);
+    } else {
+      choose_row<false>(dw, image, item % shape.out[1], out);
+    }
+  }
+}
+
+}  // namespace octavo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace octavo::kernels {
+namespace {
+
+HWY_EXPORT(run_depthwise_f32);
+
+class DepthwiseF32Step : public KernelStep {
+ public:
+  DepthwiseF32Step(const PlanGraph& graph, const Node& node, DepthwiseF32 dw)
+      : KernelStep(graph, node), dw_(std::move(dw)) {}
+
+  Status run(const StepContext& context) override {
+    const auto& out = dw_.shape.out;
+    const int64_t macs =
+        out[2] * dw_.channels * dw_.shape.window.kernel[1] * dw_.shape.window.kernel[2];
+    const auto* x = input(context, 0).as<const float>();
+    auto* y = context.outputs[0].as<float>();
+    parallel_for(context.pool, dw_.shape.batch * out[1], 50'000 / macs + 1,
+                 [&](int64_t begin, int64_t end) {
+                   HWY_DYNAMIC_DISPATCH(run_depthwise_f32)(dw_, x, y, begin, end);
+                 });
+    return {};
+  }
+
+ private:
+  DepthwiseF32 dw_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Step>> make_depthwise_f32(const PlanGraph& graph, const Node& node, Layout) {
+  DepthwiseF32 dw;
+  OCTAVO_ASSIGN(dw.shape, conv_shape_of(graph, node));
+  OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
+  dw.lo = bounds.lo;
+  dw.hi = bounds.hi;
+  dw.channels = dw.shape.groups;
+  const auto channels = static_cast<size_t>(dw.channels);
+  const auto from = graph.info(node.input(1)).constant.data<float>();
+  const size_t taps = from.size() / channels;
+  dw.weights.resize(from.size());
+  for (size_t c = 0; c < channels; ++c) {
+    for (size_t t = 0; t < taps; ++t) dw.weights[t * channels + c] = from[c * taps + t];
+  }
+  dw.bias.assign(channels, 0);
+  if (node.input(2) != kNoValue) {
+    const auto bias = graph.info(node.input(2)).constant.data<float>();
+    dw.bias.assign(bias.begin(), bias.end());
+  }
+  return std::make_unique<DepthwiseF32Step>(graph, node, std::move(dw));
+}
+
+}  // namespace octavo::kernels
+#endif

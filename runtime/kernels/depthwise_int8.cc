@@ -1,0 +1,394 @@
+// Int8 depthwise convolution. The dot-product instruction sums four neighbouring bytes, here four
+// taps of one channel: four vectors of channels (one for each tap) are interleaved by bytes, and
+// the narrowing of the four resulting vectors of sums restores the channels' order.
+//
+// 3 x 3 kernels interleave the rows of a column once and use it for all three kernel columns and
+// for two output rows: 4 loads, 8 shuffles and 24 dot products give 2 x 64 outputs (AVX-512), less
+// than the requantization that follows.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/kernels/depthwise_int8.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/kernels/conv_common.h"
+#include "runtime/kernels/depthwise.h"
+#include "runtime/kernels/simd-inl.h"
+
+#ifndef OCTAVO_DEPTHWISE_INT8_ONCE
+#define OCTAVO_DEPTHWISE_INT8_ONCE
+namespace octavo::kernels {
+namespace {
+
+struct DepthwiseInt8 {
+  ops::ConvShape shape;  // two dimensions: indices 1 and 2
+  int64_t channels = 0;
+  int64_t lanes = 0;       // channels in a block: 16, 32 or 64
+  bool by_column = false;  // 3 x 3 without dilation
+  int64_t groups = 0;      // of four taps
+  // For each block of channels (the last one overlaps the one before), in the order of the
+  // interleaved vectors: sum p of a block belongs to its channel sum_channel(p).
+  std::vector<int8_t> weights;  // [block][group][4 * lanes]
+  std::vector<int32_t> start;   // [block][lanes]
+  std::vector<float> multiplier, bias;
+  std::vector<uint8_t> padding;  // the input's zero point, channels + 64 times
+  float lo = 0, hi = 0, zero_point = 0;
+  uint8_t flip = 0;  // 0x80: the input is signed
+  bool signed_output = false;
+
+  int64_t blocks() const { return (channels + lanes - 1) / lanes; }
+  int64_t first_channel(int64_t block) const {
+    return std::max<int64_t>(0, std::min(block * lanes, channels - lanes));
+  }
+  // Vector v holds, of each 128-bit block of 16 channels, channels 4v to 4v + 3.
+  int64_t sum_channel(int64_t p) const {
+    const int64_t vector = p / (lanes / 4), lane = p % (lanes / 4);
+    return lane / 4 * 16 + vector * 4 + lane % 4;
+  }
+};
+
+}  // namespace
+}  // namespace octavo::kernels
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace octavo::kernels::HWY_NAMESPACE {
+
+// One block of channels. kPartial: fewer than 16 channels in all.
+template <size_t kLanes, bool kPartial>
+struct Block {
+  using D8 = hn::CappedTag<uint8_t, kLanes>;
+  using D32 = hn::Repartition<int32_t, D8>;
+  using DF = hn::Repartition<float, D8>;
+  using V8 = hn::Vec<D8>;
+  static constexpr int64_t kBytes = static_cast<int64_t>(kLanes);
+  struct Quad {
+    V8 v[4];
+  };
+  struct Sums {
+    hn::Vec<D32> v[4];
+  };
+
+  const DepthwiseInt8& dw;
+  int64_t channel;
+  const int8_t* weights;
+  const int32_t* start;
+  const float* multiplier;
+  const float* bias;
+  V8 flip;
+  RequantizeVectors<DF> requantize;
+
+  HWY_INLINE Block(const DepthwiseInt8& dw, int64_t block)
+      : dw(dw),
+        channel(dw.first_channel(block)),
+        weights(dw.weights.data() + block * dw.groups * 4 * kBytes),
+        start(dw.start.data() + block * kBytes),
+        multiplier(dw.multiplier.data() + block * kBytes),
+        bias(dw.bias.data() + block * kBytes),
+        flip(hn::Set(D8(), dw.flip)),
+        requantize{DF(), hn::Set(DF(), dw.zero_point), hn::Set(DF(), dw.lo), hn::Set(DF(), dw.hi)} {
+  }
+
+  HWY_INLINE V8 load(const uint8_t* from) const {
+    if constexpr (kPartial) {
+      return hn::Xor(hn::LoadN(D8(), from, static_cast<size_t>(dw.channels)), flip);
+    }
+    return hn::Xor(hn::LoadU(D8(), from), flip);
+  }
+
+  // Bytes of four taps side by side, for each channel.
+  HWY_INLINE Quad interleave(V8 a, V8 b, V8 c, V8 d) const {
+    const D8 d8;
+    const hn::Repartition<uint16_t, D8> d16;
+    const auto ab_low = hn::BitCast(d16, hn::InterleaveLower(d8, a, b));
+    const auto ab_high = hn::BitCast(d16, hn::InterleaveUpper(d8, a, b));
+    const auto cd_low = hn::BitCast(d16, hn::InterleaveLower(d8, c, d));
+    const auto cd_high = hn::BitCast(d16, hn::InterleaveUpper(d8, c, d));
+    return {{hn::BitCast(d8, hn::InterleaveLower(d16, ab_low, cd_low)),
+             hn::BitCast(d8, hn::InterleaveUpper(d16, ab_low, cd_low)),
+             hn::BitCast(d8, hn::InterleaveLower(d16, ab_high, cd_high)),
+             hn::BitCast(d8, hn::InterleaveUpper(d16, ab_high, cd_high))}};
+  }
+
+  HWY_INLINE Sums begin() const {
+    Sums sums;
+    unroll<4>([&](auto q) HWY_ATTR { sums.v[q] = hn::LoadU(D32(), start + q * kBytes / 4); });
+    return sums;
+  }
+  HWY_INLINE void accumulate(Sums& sums, const Quad& x, const int8_t* w) const {
+    const hn::Repartition<int8_t, D8> di8;
+    unroll<4>([&](auto q) HWY_ATTR {
+      sums.v[q] =
+          hn::SumOfMulQuadAccumulate(D32(), x.v[q], hn::LoadU(di8, w + q * kBytes), sums.v[q]);
+    });
+  }
+  HWY_INLINE void store(const Sums& sums, uint8_t* out) const {
+    hn::Vec<D32> q[4];
+    unroll<4>([&](auto j) HWY_ATTR {
+      q[j] = requantize.round(
+          requantize.scale(sums.v[j], multiplier + j * kBytes / 4, bias + j * kBytes / 4));
+    });
+    const D8 d8;
+    const hn::Repartition<int8_t, D8> di8;
+    const V8 bytes = dw.signed_output ? hn::BitCast(d8, narrow4(di8, q[0], q[1], q[2], q[3]))
+                                      : narrow4(d8, q[0], q[1], q[2], q[3]);
+    if constexpr (kPartial) {
+      hn::StoreN(bytes, d8, out, static_cast<size_t>(dw.channels));
+    } else {
+      hn::StoreU(bytes, d8, out);
+    }
+  }
+};
+
+// A pointer to an input row and the step to its next pixel: 0 in the padding.
+struct Row {
+  const uint8_t* data;
+  int64_t step;
+};
+
+// 3 x 3: kRows output rows from `out_y` on (2 only with vertical stride 1).
+template <class B, int kRows, int kStride>
+HWY_NOINLINE void rows_3x3(const DepthwiseInt8& dw, int64_t block_index, const uint8_t* image,
+                           int64_t out_y, uint8_t* out) {
+  const B block(dw, block_index);
+  const auto& shape = dw.shape;
+  const int64_t y0 = out_y * shape.window.stride[1] - shape.window.pad_begin[1];
+  Row rows[4];
+  for (int64_t i = 0; i < 4; ++i) {
+    // With one output row the fourth slot has no weights; any readable row will do.
+    const int64_t y = y0 + (kRows == 1 ? std::min<int64_t>(i, 2) : i);
+    const bool inside = y >= 0 && y < shape.in[1];
+    rows[i] = inside ? Row{image + y * shape.in[2] * dw.channels + block.channel, dw.channels}
+                     : Row{dw.padding.data(), 0};
+  }
+  const auto padding = hn::Xor(hn::Set(typename B::D8(), dw.padding[0]), block.flip);
+  const auto column = [&](int64_t x) HWY_ATTR -> typename B::Quad {
+    if (x < 0 || x >= shape.in[2]) return {{padding, padding, padding, padding}};
+    return block.interleave(
+        block.load(rows[0].data + x * rows[0].step), block.load(rows[1].data + x * rows[1].step),
+        block.load(rows[2].data + x * rows[2].step), block.load(rows[3].data + x * rows[3].step));
+  };
+  constexpr int64_t kGroup = 4 * B::kBytes;
+  int64_t x = -shape.window.pad_begin[2];
+  auto left = column(x);
+  auto middle = column(x + 1);
+  uint8_t* to = out + block.channel;
+  const int64_t out_row = shape.out[2] * dw.channels;
+  for (int64_t i = 0; i < shape.out[2]; ++i, x += kStride, to += dw.channels) {
+    const auto right = column(x + 2);
+    unroll<kRows>([&](auto r) HWY_ATTR {
+      auto sums = block.begin();
+      block.accumulate(sums, left, block.weights + (r * 3 + 0) * kGroup);
+      block.accumulate(sums, middle, block.weights + (r * 3 + 1) * kGroup);
+      block.accumulate(sums, right, block.weights + (r * 3 + 2) * kGroup);
+      block.store(sums, to + r * out_row);
+    });
+    if constexpr (kStride == 1) {
+      left = middle;
+      middle = right;
+    } else {
+      left = right;
+      middle = column(x + 3);
+    }
+  }
+}
+
+// Any kernel: taps in groups of four.
+template <class B>
+HWY_NOINLINE void row_any(const DepthwiseInt8& dw, const uint8_t* image, int64_t out_y,
+                          uint8_t* out) {
+  const auto& shape = dw.shape;
+  const auto& window = shape.window;
+  const uint8_t* taps[kMaxDepthwiseTaps + 4];
+  const int64_t count = window.kernel[1] * window.kernel[2];
+  for (int64_t i = count; i < dw.groups * 4; ++i) taps[i] = dw.padding.data();
+  for (int64_t out_x = 0; out_x < shape.out[2]; ++out_x) {
+    for (int64_t t = 0; t < count; ++t) {
+      const int64_t y = out_y * window.stride[1] - window.pad_begin[1] +
+                        t / window.kernel[2] * window.dilation[1];
+      const int64_t x = out_x * window.stride[2] - window.pad_begin[2] +
+                        t % window.kernel[2] * window.dilation[2];
+      const bool inside = y >= 0 && y < shape.in[1] && x >= 0 && x < shape.in[2];
+      taps[t] = inside ? image + (y * shape.in[2] + x) * dw.channels : dw.padding.data();
+    }
+    for (int64_t i = 0; i < dw.blocks(); ++i) {
+      const B block(dw, i);
+      auto sums = block.begin();
+      for (int64_t g = 0; g < dw.groups; ++g) {
+        const uint8_t* const* tap = taps + 4 * g;
+        block.accumulate(
+            sums,
+            block.interleave(block.load(tap[0] + block.channel), block.load(tap[1] + block.channel),
+                             block.load(tap[2] + block.channel),
+                             block.load(tap[3] + block.channel)),
+            block.weights + g * 4 * B::kBytes);
+      }
+      block.store(sums, out + out_x * dw.channels + block.channel);
+    }
+  }
+}
+
+template <class B>
+HWY_INLINE void run_rows(const DepthwiseInt8& dw, const uint8_t* image, int64_t out_y,
+                         int64_t count, uint8_t* out) {
+  if (!dw.by_column) {
+    const int64_t out_row = dw.shape.out[2] * dw.channels;
+    for (int64_t i = 0; i < count; ++i) row_any<B>(dw, image, out_y + i, out + i * out_row);
+    return;
+  }
+  const auto& stride = dw.shape.window.stride;
+  for (int64_t block = 0; block < dw.blocks(); ++block) {
+    int64_t i = 0;
+    uint8_t* to = out;
+    const int64_t out_row = dw.shape.out[2] * dw.channels;
+    if (stride[1] == 1 && stride[2] == 1) {
+      for (; i + 2 <= count; i += 2, to += 2 * out_row) {
+        rows_3x3<B, 2, 1>(dw, block, image, out_y + i, to);
+      }
+    }
+    for (; i < count; ++i, to += out_row) {
+      if (stride[2] == 1) {
+        rows_3x3<B, 1, 1>(dw, block, image, out_y + i, to);
+      } else {
+        rows_3x3<B, 1, 2>(dw, block, image, out_y + i, to);
+      }
+    }
+  }
+}
+
+int64_t depthwise_lanes(int64_t channels) {
+  auto lanes = static_cast<int64_t>(HWY_LANES(uint8_t));
+  while (lanes > 16 && lanes > channels) lanes /= 2;
+  return lanes;
+}
+
+// Rows [begin, end) of one image's output.
+void run_depthwise_int8(const DepthwiseInt8& dw, const uint8_t* image, uint8_t* out, int64_t begin,
+                        int64_t end) {
+  uint8_t* to = out + begin * dw.shape.out[2] * dw.channels;
+  const int64_t count = end - begin;
+  if (dw.channels < 16) return run_rows<Block<16, true>>(dw, image, begin, count, to);
+  if (dw.lanes == 16) return run_rows<Block<16, false>>(dw, image, begin, count, to);
+#if HWY_MAX_BYTES >= 32
+  if (dw.lanes == 32) return run_rows<Block<32, false>>(dw, image, begin, count, to);
+#endif
+#if HWY_MAX_BYTES >= 64
+  if (dw.lanes == 64) return run_rows<Block<64, false>>(dw, image, begin, count, to);
+#endif
+}
+
+}  // namespace octavo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace octavo::kernels {
+namespace {
+
+HWY_EXPORT(depthwise_lanes);
+HWY_EXPORT(run_depthwise_int8);
+
+class DepthwiseInt8Step : public KernelStep {
+ public:
+  DepthwiseInt8Step(const PlanGraph& graph, const Node& node, DepthwiseInt8 dw)
+      : KernelStep(graph, node),
+        dw_(std::move(dw)),
+        run_(HWY_DYNAMIC_POINTER(run_depthwise_int8)) {}
+
+  Status run(const StepContext& context) override {
+    const auto& shape = dw_.shape;
+    const int64_t macs = shape.out[2] * dw_.channels * dw_.groups * 4;
+    // Pairs of rows share their work.
+    const int64_t pairs = (shape.out[1] + 1) / 2;
+    const auto* x = input(context, 0).as<const uint8_t>();
+    auto* y = context.outputs[0].as<uint8_t>();
+    parallel_for(context.pool, shape.batch * pairs, 100'000 / macs + 1,
+                 [&](int64_t begin, int64_t end) {
+                   while (begin < end) {
+                     const int64_t n = begin / pairs;
+                     const int64_t last = std::min(end, (n + 1) * pairs);
+                     run_(dw_, x + n * shape.in[1] * shape.in[2] * dw_.channels,
+                          y + n * shape.out[1] * shape.out[2] * dw_.channels,
+                          (begin - n * pairs) * 2, std::min((last - n * pairs) * 2, shape.out[1]));
+                     begin = last;
+                   }
+                 });
+    return {};
+  }
+
+ private:
+  DepthwiseInt8 dw_;
+  void (*run_)(const DepthwiseInt8&, const uint8_t*, uint8_t*, int64_t, int64_t);
+};
+
+// Packs weights, sums and requantization of each block of channels.
+void pack(DepthwiseInt8& dw, const std::vector<int8_t>& weights, const Requantize& requantize,
+          int32_t zero_point) {
+  const auto& window = dw.shape.window;
+  const int64_t taps = window.kernel[1] * window.kernel[2];
+  const int64_t lanes = dw.lanes;
+  const auto size = static_cast<size_t>(dw.blocks() * lanes);
+  dw.weights.assign(size * static_cast<size_t>(dw.groups) * 4, 0);
+  dw.start.assign(size, 0);
+  dw.multiplier.assign(size, 0);
+  dw.bias.assign(size, 0);
+  for (int64_t block = 0; block < dw.blocks(); ++block) {
+    for (int64_t p = 0; p < lanes; ++p) {
+      const int64_t c = dw.first_channel(block) + dw.sum_channel(p);
+      if (c >= dw.channels) continue;
+      const int8_t* from = weights.data() + c * taps;
+      const auto set = [&](int64_t group, int64_t slot, int64_t tap) {
+        dw.weights[static_cast<size_t>((block * dw.groups + group) * 4 * lanes + p * 4 + slot)] =
+            from[tap];
+      };
+      int32_t sum = 0;
+      for (int64_t t = 0; t < taps; ++t) {
+        sum += from[t];
+        if (dw.by_column) {  // three columns for the first output row, three for the second
+          set(t % 3, t / 3, t);
+          set(3 + t % 3, t / 3 + 1, t);
+        } else {
+          set(t / 4, t % 4, t);
+        }
+      }
+      const auto at = static_cast<size_t>(block * lanes + p);
+      dw.start[at] = -zero_point * sum;
+      dw.multiplier[at] = requantize.multiplier[static_cast<size_t>(c)];
+      dw.bias[at] = requantize.bias[static_cast<size_t>(c)];
+    }
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph, const Node& node,
+                                                  Layout) {
+  DepthwiseInt8 dw;
+  OCTAVO_ASSIGN(dw.shape, conv_shape_of(graph, node));
+  OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
+  const TensorInfo& x = graph.info(node.input(0));
+  const TensorInfo& y = graph.info(node.output(0));
+  const auto weights = int8_weights(graph, node.input(1), 0);
+  dw.channels = dw.shape.groups;
+  TensorView bias;
+  if (const ValueId id = node.input(2); id != kNoValue) {
+    bias = graph.info(id).constant.view(graph.info(id).quant.get());
+  }
+  OCTAVO_ASSIGN(
+      const Requantize requantize,
+      make_requantize(*x.quant, weights->quant, y.quant.get(), y.dtype, bias, dw.channels, bounds));
+  dw.lo = requantize.lo;
+  dw.hi = requantize.hi;
+  dw.zero_point = requantize.zero_point;
+  dw.signed_output = y.dtype == DType::kI8;
+  const bool signed_input = x.dtype == DType::kI8;
+  dw.flip = signed_input ? 0x80 : 0;
+  dw.padding.assign(static_cast<size_t>(dw.channels) + 64,
+                    static_cast<uint8_t>(x.quant->zero_point[0]));
+  const auto& window = dw.shape.window;
+  dw.by_column = window.kernel[1] == 3 && window.kernel[2] == 3 && window.dilation[1] == 1 &&
+                 window.dilation[2] == 1 && window.stride[2] <= 2;
+  dw.groups = dw.by_column ? 6 : (window.kernel[1] * window.kernel[2] + 3) / 4;
+  dw.lanes = HWY_DYNAMIC_DISPATCH(depthwise_lanes)(dw.channels);
+  pack(dw, weights->data, requantize, x.quant->zero_point[0] + (signed_input ? 128 : 0));
+  return std::make_unique<DepthwiseInt8Step>(graph, node, std::move(dw));
+}
+
+}  // namespace octavo::kernels
+#endif

@@ -1,0 +1,142 @@
+// Matrix products with packed constant weights: the one engine under convolution, MatMul and Gemm.
+//
+//   C[r][n] = epilogue(sum over k of A[r][k] * B[k][n])
+//
+// A is never copied into im2col form. A row of A is a list of equally long pieces of memory
+// (`segments`), whose offsets from the row's start are the same for all rows: a convolution's
+// output pixel reads, in an NHWC image, one contiguous piece for each kernel row. B is packed into
+// panels of up to four vectors of columns, so that the inner loop reads it in order.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/parallel.h"
+#include "runtime/quant.h"
+#include "runtime/tensor.h"
+
+namespace octavo::kernels {
+
+/// Elements of A that one step of the inner loop takes: a 32-bit word.
+inline constexpr int64_t kInt8Step = 4;
+
+struct Panel {
+  int64_t column;   // its first column
+  int64_t vectors;  // 1, 2 or 4
+  int64_t offset;   // in `data`, in bytes
+};
+
+/// Columns of B (and what belongs to each column) in the order of the kernel of one SIMD target.
+struct PackedWeights {
+  int64_t columns = 0;
+  int64_t segments = 0;
+  int64_t steps = 0;         // inner steps in a segment: floats, or groups of four int8
+  int64_t lanes = 0;         // 32-bit lanes in a vector
+  bool interleaved = false;  // columns are permuted such that narrowing packs restore their order
+  std::vector<Panel> panels;
+  std::vector<std::byte> data;  // per panel: [segments][steps][vectors * lanes], 32 bits each
+  // By position in the panels (padded): in the order of the vectors' lanes.
+  std::vector<int32_t> start;     // int8: -zero_point * sum of the column's weights
+  std::vector<float> multiplier;  // int8
+  std::vector<float> bias;
+
+  int64_t positions() const { return static_cast<int64_t>(bias.size()); }
+};
+
+/// Where the rows of A lie. Row r starts at base + (r / width) * row_step + (r % width) *
+/// column_step.
+struct GemmRows {
+  const std::byte* base = nullptr;
+  int64_t width = 1;
+  int64_t row_step = 0, column_step = 0;  // bytes
+  const int64_t* offsets = nullptr;       // bytes; one for each segment
+};
+
+enum class GemmOutput : uint8_t { kF32, kU8, kI8 };
+
+struct GemmCall {
+  GemmRows a;
+  int64_t rows = 0;
+  const PackedWeights* b = nullptr;
+  bool int8 = false;  // A is u8 (i8 with its sign bit flipped), B i8
+  GemmOutput output = GemmOutput::kF32;
+  std::byte* c = nullptr;
+  const std::byte* residual = nullptr;  // nullptr: none; of the output's dtype and strides
+  int64_t c_stride = 0;                 // bytes from row to row
+  float lo = 0, hi = 0, zero_point = 0;
+  float residual_scale = 0;
+  int32_t residual_zero_point = 0;
+};
+
+/// Computes rows [row_begin, row_end) of panels [panel_begin, panel_end).
+using GemmRun = void (*)(const GemmCall& call, int64_t row_begin, int64_t row_end,
+                         int64_t panel_begin, int64_t panel_end);
+
+/// Functions of the SIMD target in use (HWY_DYNAMIC_DISPATCH). A PackedWeights is for the target it
+/// was made on: keep the table with it.
+struct GemmTarget {
+  int64_t lanes;          // 32-bit lanes in a vector
+  int64_t panel_vectors;  // vectors in a full panel
+  GemmRun run_f32;
+  GemmRun run_int8;
+};
+GemmTarget gemm_target();
+GemmRun gemm_f32_target();
+
+/// Splits columns into panels and sizes the arrays of `packed`; columns, segments, steps and
+/// interleaved are set by the caller.
+void layout_panels(const GemmTarget& target, PackedWeights& packed);
+
+/// The column that a lane of a panel holds, relative to the panel's first.
+inline int64_t panel_column(const PackedWeights& packed, const Panel& panel, int64_t vector,
+                            int64_t lane) {
+  // Narrowing two vectors interleaves their 128-bit blocks (four lanes of 32 bits).
+  return packed.interleaved ? lane / 4 * 4 * panel.vectors + 4 * vector + lane % 4
+                            : vector * packed.lanes + lane;
+}
+
+/// Calls fn(position, column) for every column of B: `position` indexes start, multiplier and bias.
+template <class Fn>
+void for_each_column(const PackedWeights& packed, const Fn& fn) {
+  for (const Panel& panel : packed.panels) {
+    for (int64_t v = 0; v < panel.vectors; ++v) {
+      for (int64_t lane = 0; lane < packed.lanes; ++lane) {
+        const int64_t column = panel.column + panel_column(packed, panel, v, lane);
+        if (column < packed.columns) fn(panel.column + v * packed.lanes + lane, column);
+      }
+    }
+  }
+}
+
+/// Fills data from weight(segment, k, column), k < length (elements of a segment that exist; the
+/// rest of its last step is zero). T is float or int8_t.
+template <class T, class Weight>
+void pack_columns(PackedWeights& packed, int64_t length, const Weight& weight) {
+  constexpr int64_t kPerStep = 4 / static_cast<int64_t>(sizeof(T));
+  for (const Panel& panel : packed.panels) {
+    auto* out = reinterpret_cast<T*>(packed.data.data() + panel.offset);
+    for (int64_t v = 0; v < panel.vectors; ++v) {
+      for (int64_t lane = 0; lane < packed.lanes; ++lane) {
+        const int64_t column = panel.column + panel_column(packed, panel, v, lane);
+        if (column >= packed.columns) continue;
+        T* to = out + (v * packed.lanes + lane) * kPerStep;
+        const int64_t stride = panel.vectors * packed.lanes * kPerStep;
+        for (int64_t s = 0; s < packed.segments; ++s) {
+          for (int64_t k = 0; k < length; ++k) {
+            to[(s * packed.steps + k / kPerStep) * stride + k % kPerStep] = weight(s, k, column);
+          }
+        }
+      }
+    }
+  }
+}
+
+/// start = -zero_point * (sum of the column's weights), from packed int8 data.
+void fill_start(PackedWeights& packed, int32_t zero_point);
+/// multiplier and bias by column, beginning with channel `first` of `requantize`.
+void fill_requantize(PackedWeights& packed, const Requantize& requantize, int64_t first = 0);
+
+/// The whole product, on the pool's threads.
+void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool);
+
+}  // namespace octavo::kernels

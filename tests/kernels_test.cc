@@ -1,0 +1,210 @@
+// Every kernel against its operator's reference function, on every SIMD target this machine has:
+// integers to the byte, floats to 1e-5 of the largest output.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "hwy/targets.h"
+#include "kernel_case.h"
+
+namespace octavo::testing {
+namespace {
+
+// Splits work as four threads would, in another order.
+class FakePool : public ThreadPool {
+ public:
+  int thread_count() const override { return 4; }
+  void run(int64_t count, const std::function<void(int64_t)>& fn) override {
+    for (int64_t i = count; i-- > 0;) fn(i);
+  }
+};
+
+class OnEveryTarget : public ::testing::Test {
+ protected:
+  // Runs `fn` once for each SIMD target that is compiled in and that this CPU has.
+  void for_each_target(const std::function<void()>& fn) {
+    for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+      SCOPED_TRACE(hwy::TargetName(target));
+      hwy::SetSupportedTargetsForTest(target);
+      hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+      fn();
+    }
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+};
+
+// `magnitude`: of intermediate sums, where clamping hides it.
+void expect_same(const Tensor& expected, const Tensor& actual, float magnitude) {
+  ASSERT_EQ(expected.dtype(), actual.dtype());
+  ASSERT_EQ(expected.shape(), actual.shape());
+  if (expected.dtype() == DType::kF32) {
+    float largest = magnitude;
+    for (const float x : expected.data<float>()) largest = std::max(largest, std::abs(x));
+    for (size_t i = 0; i < expected.data<float>().size(); ++i) {
+      ASSERT_NEAR(expected.data<float>()[i], actual.data<float>()[i], 1e-5f * largest) << i;
+    }
+    return;
+  }
+  for (size_t i = 0; i < static_cast<size_t>(expected.elements()); ++i) {
+    if (expected.dtype() == DType::kI8) {
+      ASSERT_EQ(int{expected.data<int8_t>()[i]}, int{actual.data<int8_t>()[i]}) << i;
+    } else {
+      ASSERT_EQ(int{expected.data<uint8_t>()[i]}, int{actual.data<uint8_t>()[i]}) << i;
+    }
+  }
+}
+
+// The case's node must have the kernel, and it must agree with the reference.
+void check(const KernelCase& c, std::string_view kernel, Layout layout = Layout::kPlain,
+           float magnitude = 1e-3f) {
+  const auto expected = c.reference();
+  ASSERT_TRUE(expected) << expected.error().to_string();
+  FakePool fake;
+  for (ThreadPool* pool : {static_cast<ThreadPool*>(nullptr), static_cast<ThreadPool*>(&fake)}) {
+    auto compiled = c.compile(layout);
+    ASSERT_TRUE(compiled) << compiled.error().to_string();
+    ASSERT_NE(compiled->step, nullptr) << "no kernel";
+    ASSERT_EQ(compiled->step->kernel, kernel);
+    const Status status = compiled->run(pool);
+    ASSERT_TRUE(status) << status.error().to_string();
+    const auto actual = KernelCase::plain_outputs(*compiled);
+    ASSERT_TRUE(actual);
+    for (size_t i = 0; i < expected->size(); ++i)
+      expect_same((*expected)[i], (*actual)[i], magnitude);
+  }
+}
+
+struct ConvOptions {
+  bool int8 = false;
+  bool depthwise = false;
+  bool f32_output = false;
+};
+
+KernelCase make_conv(uint32_t seed, const ConvOptions& options) {
+  KernelCase c(seed);
+  const int rank = options.depthwise ? c.pick(1, 2) : std::min(3, c.pick(1, 6) % 5 + 1);
+  const int spatial = rank > 3 ? 2 : rank;
+  const int groups = options.depthwise ? c.pick(2, 80) : c.pick(0, 3) == 0 ? c.pick(2, 3) : 1;
+  const int in_channels = options.depthwise ? 1 : c.pick(1, 40);
+  const int out_channels = options.depthwise ? 1 : c.pick(1, spatial == 3 ? 40 : 150);
+  std::vector<int64_t> kernel, strides, dilations, begins, ends;
+  Shape x{c.pick(1, 2), groups * in_channels};
+  Shape w{groups * out_channels, in_channels};
+  const bool three = options.depthwise && c.flip();
+  for (int i = 0; i < spatial; ++i) {
+    kernel.push_back(three ? 3 : c.pick(1, 5));
+    strides.push_back(c.pick(1, 3));
+    dilations.push_back(three ? 1 : c.pick(1, 2));
+    begins.push_back(c.pick(0, 2));
+    ends.push_back(c.pick(0, 2));
+    const int64_t extent = (kernel.back() - 1) * dilations.back() + 1;
+    x.push_back(std::max<int64_t>(extent - begins.back() - ends.back(), 1) +
+                c.pick(0, spatial == 3 ? 5 : 14));
+    w.push_back(kernel.back());
+  }
+  begins.insert(begins.end(), ends.begin(), ends.end());
+  const bool bias = c.flip();
+  const bool residual = !options.depthwise && !options.f32_output && c.flip();
+  const int channels = groups * out_channels;
+  const int64_t depth = w.elements(1, w.rank());
+
+  std::vector<ValueId> inputs;
+  ValueId output;
+  if (options.int8) {
+    const DType x_dtype = c.flip() ? DType::kU8 : DType::kI8;
+    const DType y_dtype = c.flip() ? DType::kU8 : DType::kI8;
+    inputs.push_back(c.add_input(x_dtype, x, c.random_quant(x_dtype, 0.02f)));
+    QuantParams w_quant{{0.01f}, {0}};
+    if (c.flip()) {
+      w_quant = {{}, {}, 0};
+      for (int i = 0; i < channels; ++i) {
+        w_quant.scale.push_back(c.real(0.001f, 0.02f));
+        w_quant.zero_point.push_back(0);
+      }
+    }
+    const auto w_params = std::make_shared<QuantParams>(w_quant);
+    inputs.push_back(c.add_constant(c.random(DType::kI8, w), w_params));
+    inputs.push_back(
+        bias ? c.add_constant(c.random(c.flip() ? DType::kI32 : DType::kF32, Shape{channels}))
+             : kNoValue);
+    const float y_scale = 0.02f * std::sqrt(static_cast<float>(depth));
+    auto y_quant = c.random_quant(y_dtype, y_scale);
+    output = options.f32_output ? c.add_output(DType::kF32) : c.add_output(y_dtype, y_quant);
+    c.add_node(OpKind::kConv, inputs, {output});
+  } else {
+    inputs.push_back(c.add_input(DType::kF32, x));
+    inputs.push_back(c.add_constant(c.random(DType::kF32, w)));
+    inputs.push_back(bias ? c.add_constant(c.random(DType::kF32, Shape{channels})) : kNoValue);
+    output = c.add_output(DType::kF32);
+    c.add_node(OpKind::kConv, inputs, {output});
+  }
+  Node& node = c.graph.nodes[0];
+  node.set("strides", strides);
+  node.set("dilations", dilations);
+  node.set("pads", begins);
+  node.set("group", int64_t{groups});
+  if (c.flip()) {
+    node.set("activation", std::string(c.flip() ? "Relu" : "Clip"));
+    if (node.get_string("activation") == "Clip") {
+      node.set("activation_params", std::vector<float>{-0.5f, 1.25f});
+    }
+  }
+  if (residual) {
+    const auto infos = infer_graph(c.graph, {}, 0);
+    const TensorInfo& y = (*infos)[static_cast<size_t>(output)];
+    std::shared_ptr<const QuantParams> quant;
+    if (options.int8) quant = c.random_quant(y.dtype, 0.05f);
+    const ValueId id = c.add_input(y.dtype, y.shape, quant);
+    c.graph.nodes[0].inputs.resize(3, kNoValue);
+    c.graph.nodes[0].inputs.push_back(id);
+  }
+  return c;
+}
+
+using KernelsTest = OnEveryTarget;
+
+TEST_F(KernelsTest, ConvF32) {
+  for_each_target([] {
+    for (uint32_t seed = 0; seed < 40; ++seed) {
+      SCOPED_TRACE(seed);
+      check(make_conv(seed, {}), "conv_f32", Layout::kPlain, 10);
+      if (HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST_F(KernelsTest, ConvInt8) {
+  for_each_target([] {
+    for (uint32_t seed = 0; seed < 60; ++seed) {
+      SCOPED_TRACE(seed);
+      check(make_conv(seed, {.int8 = true, .f32_output = seed % 5 == 0}), "conv_int8");
+      if (HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST_F(KernelsTest, DepthwiseF32) {
+  for_each_target([] {
+    for (uint32_t seed = 0; seed < 60; ++seed) {
+      SCOPED_TRACE(seed);
+      check(make_conv(seed, {.depthwise = true}), "depthwise_f32");
+      if (HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST_F(KernelsTest, DepthwiseInt8) {
+  for_each_target([] {
+    for (uint32_t seed = 0; seed < 80; ++seed) {
+      SCOPED_TRACE(seed);
+      check(make_conv(seed, {.int8 = true, .depthwise = true}), "depthwise_int8");
+      if (HasFatalFailure()) return;
+    }
+  });
+}
+
+}  // namespace
+}  // namespace octavo::testing
