@@ -1,0 +1,78 @@
+// What the scripts that compare Octavo with ONNX Runtime share.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createRequire } from "node:module";
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+/** Folder with other people's models and data; they are not part of this project. */
+export const shared = resolve(root, process.env.OCTAVO_SHARED ?? "../shared");
+export const ort = createRequire(import.meta.url)("onnxruntime-node");
+
+const build = process.env.OCTAVO_BUILD ?? join(root, "build/native");
+
+/** Runs a program of the build; returns its stdout, or throws with its stderr. */
+export function tool(name, ...args) {
+  const done = spawnSync(join(build, name), args.map(String), {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
+  if (done.error) throw done.error;
+  if (done.status !== 0) {
+    throw new Error(
+      `${name} ${args[0]} ended with ${done.status ?? done.signal}: ${done.stderr.trim()}`,
+    );
+  }
+  return done.stdout;
+}
+export const octavo = (...args) => tool("octavo", ...args);
+export const octavoJson = (...args) => JSON.parse(octavo(...args, "--json"));
+
+export async function ortSession(path) {
+  return ort.InferenceSession.create(path, { logSeverityLevel: 4, intraOpNumThreads: 1 });
+}
+
+/** Calls body(folder) with a folder that is gone afterwards. */
+export async function withFolder(body) {
+  const folder = mkdtempSync(join(tmpdir(), "octavo-"));
+  try {
+    return await body(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Names the shared folder's file, or undefined if there is none. */
+export function sharedFile(...parts) {
+  const path = join(shared, ...parts);
+  return existsSync(path) ? path : undefined;
+}
+
+/** Mulberry32: numbers in [0, 1). */
+export function random(seed) {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+export function argmax(data, from = 0, to = data.length) {
+  let best = from;
+  for (let i = from + 1; i < to; i++) if (data[i] > data[best]) best = i;
+  return best - from;
+}
+
+/** Signal over noise in dB: 10 log10(sum a^2 / sum (a - b)^2). */
+export function sqnr(a, b) {
+  let signal = 0;
+  let noise = 0;
+  for (let i = 0; i < a.length; i++) {
+    signal += a[i] * a[i];
+    noise += (a[i] - b[i]) ** 2;
+  }
+  return noise === 0 ? Infinity : 10 * Math.log10(signal / noise);
+}
