@@ -23,6 +23,8 @@ struct OptionDef {
   std::vector<const char*> choices = {};  // of a text option
 };
 
+struct LocalConfig;
+
 struct StaticQuantConfig {
   std::string weight_dtype = "int8";
   bool weight_sym = true;
@@ -37,14 +39,11 @@ struct StaticQuantConfig {
 
   /// (exact name, glob or operator type) -> overrides; later ones win over earlier ones, names win
   /// over operator types.
-  std::vector<std::pair<std::string, StaticQuantConfig>> local = {};
+  std::vector<LocalConfig> local;
 
   /// Overrides for the nodes that `name` matches: an exact node name, a glob (* and ?), or an
   /// operator type.
-  StaticQuantConfig& set_local(const std::string& name, const StaticQuantConfig& config) {
-    local.emplace_back(name, config);
-    return *this;
-  }
+  StaticQuantConfig& set_local(const std::string& name, const StaticQuantConfig& config);
   StaticQuantConfig& set_local(std::span<const std::string> names,
                                const StaticQuantConfig& config) {
     for (const std::string& name : names) set_local(name, config);
@@ -67,6 +66,17 @@ struct StaticQuantConfig {
   static Result<StaticQuantConfig> from_json(std::string_view json);
   std::string to_json() const;
 };
+
+struct LocalConfig {
+  std::string pattern;
+  StaticQuantConfig config;
+};
+
+inline StaticQuantConfig& StaticQuantConfig::set_local(const std::string& name,
+                                                       const StaticQuantConfig& config) {
+  local.push_back({name, config});
+  return *this;
+}
 
 /// Shell-style match of the whole text: * any run of characters, ? any one.
 bool glob_match(std::string_view pattern, std::string_view text);
