@@ -1,4 +1,4 @@
-// Gemm in one form: alpha = beta = 1, and a bias that is a vector of output channels.
+// Gemm in one form: alpha = beta = 1, transB = 1, and a bias that is a vector of output channels.
 #include "core/passes/edit_util.h"
 #include "core/passes/pass_list.h"
 
@@ -14,9 +14,24 @@ Result<ValueId> scaled(GraphEditor& editor, ValueId constant, float factor, cons
   return editor.add_constant(source.name, std::move(out));
 }
 
+Result<ValueId> transposed(GraphEditor& editor, ValueId constant) {
+  const Value source = editor.graph().value(constant);
+  const int64_t rows = source.shape[0], columns = source.shape[1];
+  OCTAVO_ASSIGN(Tensor out, Tensor::create(DType::kF32, Shape{columns, rows}));
+  const auto from = source.constant.data<const float>();
+  const auto to = out.data<float>();
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      to[static_cast<size_t>(c * rows + r)] = from[static_cast<size_t>(r * columns + c)];
+    }
+  }
+  return editor.add_constant(source.name, std::move(out));
+}
+
 }  // namespace
 
-/// Folds alpha into constant weights and beta into a constant bias, which becomes a vector.
+/// Transposes constant weights and folds alpha into them, and beta into a constant bias, which
+/// becomes a vector.
 Result<int> simplify_gemm(Graph& graph) {
   int changes = 0;
   GraphEditor editor(graph);
@@ -27,12 +42,19 @@ Result<int> simplify_gemm(Graph& graph) {
     if (!float_constant(graph, node.inputs[1]) || graph.value(node.inputs[1]).quant != nullptr) {
       continue;
     }
-    const Shape weight = graph.value(node.inputs[1]).shape;
-    if (weight.rank() != 2) continue;
-    const int64_t channels = weight[node.get_int("transB") != 0 ? 0 : 1];
+    if (graph.value(node.inputs[1]).shape.rank() != 2) continue;
+    if (node.get_int("transB") == 0) {
+      OCTAVO_ASSIGN(const ValueId turned, transposed(editor, node.inputs[1]));
+      editor.set_input(id, 1, turned);
+      graph.nodes[n].set("transB", int64_t{1});
+      ++changes;
+    }
+    const ValueId weights = graph.nodes[n].inputs[1];
+    const Shape weight = graph.value(weights).shape;
+    const int64_t channels = weight[0];
     const float alpha = node.get_float("alpha"), beta = node.get_float("beta");
     if (alpha != 1) {
-      OCTAVO_ASSIGN(const ValueId folded, scaled(editor, node.inputs[1], alpha, weight));
+      OCTAVO_ASSIGN(const ValueId folded, scaled(editor, weights, alpha, weight));
       editor.set_input(id, 1, folded);
       graph.nodes[n].unset("alpha");
       ++changes;

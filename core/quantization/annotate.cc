@@ -180,8 +180,8 @@ Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config)
 
 int weight_axis(const OpDef& op, const Node& node, int rank) {
   int axis = op.quant.weight_axis;
-  // Gemm may hold its weights transposed.
-  if (find_field(op, "transB") != nullptr && node.get_int("transB") != 0) axis = -1 - axis;
+  // Gemm's rule is for transB = 1.
+  if (find_field(op, "transB") != nullptr && node.get_int("transB") == 0) axis = -1 - axis;
   if (axis < 0) axis += rank;
   return std::clamp(axis, 0, std::max(rank - 1, 0));
 }

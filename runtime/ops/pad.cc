@@ -236,7 +236,7 @@ constexpr OpDef kOps[] = {
      .fields = kPadFields,
      .infer = infer_pad,
      .reference = run_pad,
-     .quant = {.policy = QuantPolicy::kRequantize},
+     .quant = {.policy = QuantPolicy::kRequantize, .data_inputs = 1},
      .layout = LayoutRule::kAgnostic},
     {.kind = OpKind::kCenterCropPad,
      .name = "CenterCropPad",
