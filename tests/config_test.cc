@@ -25,9 +25,9 @@ TEST(Config, ReadsNestedAndBareJson) {
   ASSERT_TRUE(nested) << nested.error().message;
   EXPECT_EQ(nested->white_list, (std::vector<std::string>{"Conv", "MatMul"}));
   ASSERT_EQ(nested->local.size(), 2u);
-  EXPECT_EQ(nested->local[0].second.act_dtype, "fp32");
-  EXPECT_EQ(nested->local[0].second.weight_granularity, "per_channel") << "inherits the global one";
-  EXPECT_FALSE(nested->local[1].second.weight_sym);
+  EXPECT_EQ(nested->local[0].config.act_dtype, "fp32");
+  EXPECT_EQ(nested->local[0].config.weight_granularity, "per_channel") << "inherits the global one";
+  EXPECT_FALSE(nested->local[1].config.weight_sym);
 
   const auto bare = StaticQuantConfig::from_json(R"({"act_sym": false})");
   ASSERT_TRUE(bare);
