@@ -1,0 +1,349 @@
+// Static quantization of small graphs: what becomes integer, what stays float and why, and how far
+// the results are from the float model's.
+#include <cmath>
+#include <random>
+
+#include "core/octavo.h"
+#include "tests/graph_builder.h"
+
+namespace octavo {
+namespace {
+
+// Samples of the model's inputs, normally distributed.
+class RandomLoader : public DataLoader {
+ public:
+  RandomLoader(const Graph& graph, int count) : graph_(graph), count_(count) {}
+  Result<std::optional<NamedTensors>> next() override {
+    if (served_ == count_) return std::nullopt;
+    NamedTensors feeds;
+    for (const ValueId id : graph_.inputs) {
+      const Value& value = graph_.value(id);
+      feeds.emplace_back(value.name,
+                         GraphBuilder::random_tensor(concat(value.name, served_), value.shape));
+    }
+    ++served_;
+    if (change) change(feeds);
+    return feeds;
+  }
+  int served() const { return served_; }
+
+  std::function<void(NamedTensors&)> change = {};
+
+ private:
+  const Graph& graph_;
+  int count_, served_ = 0;
+};
+
+Result<QuantizedModel> quantize(const Graph& graph, const StaticQuantConfig& config = {}) {
+  const Model model(std::make_shared<const Graph>(graph));
+  RandomLoader data(graph, 8);
+  return quantize_model(model, config, &data);
+}
+
+QuantizedModel quantized(const Graph& graph, const StaticQuantConfig& config = {}) {
+  auto result = quantize(graph, config);
+  EXPECT_TRUE(result) << result.error().to_string();
+  return result ? *std::move(result) : QuantizedModel();
+}
+
+// Signal to noise of output 0 against the float model, in dB, on data not used for calibration.
+double sqnr(const Graph& graph, const QuantizedModel& result) {
+  const Model model(std::make_shared<const Graph>(graph));
+  RandomLoader data(graph, 16);
+  const auto comparison = compare(model, result.model, data);
+  EXPECT_TRUE(comparison) << comparison.error().to_string();
+  return comparison ? comparison->outputs[0].sqnr_db : 0;
+}
+
+std::string reason(const QuantizedModel& result, const std::string& node) {
+  for (const NodeReport& report : result.report.nodes) {
+    if (report.name == node) return report.quantized ? "quantized" : report.reason;
+  }
+  return "no such node";
+}
+
+const Value& value(const QuantizedModel& result, const std::string& name) {
+  const Graph& graph = result.model.graph();
+  const ValueId id = graph.find_value(name);
+  static const Value kNone;
+  EXPECT_NE(id, kNoValue) << name;
+  return id == kNoValue ? kNone : graph.value(id);
+}
+
+std::vector<OpKind> kinds(const QuantizedModel& result) {
+  std::vector<OpKind> list;
+  for (const Node& node : result.model.graph().nodes) list.push_back(node.kind);
+  return list;
+}
+
+Attribute relu() { return {"activation", std::string("Relu")}; }
+
+// conv1 (Relu) -> conv2 -> Add with conv1's result -> Relu -> MaxPool -> Flatten -> Gemm
+Graph residual_network() {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 3, 8, 8});
+  const std::vector<int64_t> pads{1, 1, 1, 1};
+  const ValueId c1 =
+      b.node(OpKind::kConv, {x, b.random("w1", {8, 3, 3, 3}, 0.2f), b.random("b1", {8}, 0.1f)},
+             "conv1", {{"pads", pads}, relu()});
+  const ValueId c2 =
+      b.node(OpKind::kConv, {c1, b.random("w2", {8, 8, 3, 3}, 0.1f), b.random("b2", {8}, 0.1f)},
+             "conv2", {{"pads", pads}});
+  const ValueId sum = b.node(OpKind::kAdd, {c2, c1}, "add");
+  const ValueId r = b.node(OpKind::kRelu, {sum}, "relu");
+  const ValueId p = b.node(
+      OpKind::kMaxPool, {r}, "pool",
+      {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  const ValueId f = b.node(OpKind::kFlatten, {p}, "flatten");
+  const ValueId y =
+      b.node(OpKind::kGemm, {f, b.random("w3", {10, 128}, 0.1f), b.random("b3", {10}, 0.1f)}, "y",
+             {{"transB", int64_t{1}}});
+  return b.output(y).build();
+}
+
+TEST(Quantize, AResidualNetworkIsIntegerFromEndToEnd) {
+  const Graph graph = residual_network();
+  const QuantizedModel result = quantized(graph);
+  for (const NodeReport& node : result.report.nodes) EXPECT_TRUE(node.quantized) << node.name;
+  EXPECT_EQ(kinds(result), (std::vector<OpKind>{
+                               OpKind::kQuantizeLinear, OpKind::kConv, OpKind::kConv, OpKind::kAdd,
+                               OpKind::kRelu, OpKind::kMaxPool, OpKind::kFlatten, OpKind::kGemm}));
+  EXPECT_EQ(value(result, "conv1").dtype, DType::kU8);
+  EXPECT_EQ(value(result, "conv1").quant->zero_point[0], 0) << "never negative";
+  EXPECT_EQ(value(result, "conv2").quant->zero_point[0], 128) << "signed";
+  EXPECT_EQ(*value(result, "add").quant, *value(result, "relu").quant)
+      << "saturation does the Relu's work";
+  EXPECT_EQ(*value(result, "pool").quant, *value(result, "relu").quant);
+  EXPECT_EQ(value(result, "y").dtype, DType::kF32) << "the last product ends in float";
+  EXPECT_EQ(result.report.samples, 8);
+  EXPECT_LT(result.report.quantized_bytes, 0.3 * static_cast<double>(result.report.float_bytes));
+  EXPECT_GT(sqnr(graph, result), 25);
+}
+
+TEST(Quantize, PerChannelWeightsAreCloser) {
+  const Graph graph = residual_network();
+  StaticQuantConfig config;
+  config.weight_granularity = "per_channel";
+  const QuantizedModel result = quantized(graph, config);
+  EXPECT_EQ(value(result, "w1_quantized").quant->scale.size(), 8u);
+  EXPECT_EQ(value(result, "w3_quantized").quant->axis, 0);
+  EXPECT_EQ(result.report.nodes[0].weights, "int8 per_channel");
+  EXPECT_GT(sqnr(graph, result), sqnr(graph, quantized(graph)));
+}
+
+TEST(Quantize, EveryScheme) {
+  const Graph graph = residual_network();
+  for (const char* dtype : {"int8", "uint8"}) {
+    for (const bool sym : {true, false}) {
+      for (const char* granularity : {"per_tensor", "per_channel"}) {
+        StaticQuantConfig config;
+        config.weight_dtype = config.act_dtype = dtype;
+        config.weight_sym = config.act_sym = sym;
+        config.weight_granularity = granularity;
+        EXPECT_GT(sqnr(graph, quantized(graph, config)), 25)
+            << dtype << (sym ? " symmetric " : " asymmetric ") << granularity;
+      }
+    }
+  }
+  StaticQuantConfig config;
+  config.act_sym = false;
+  EXPECT_EQ(value(quantized(graph, config), "conv1").dtype, DType::kI8);
+}
+
+TEST(Quantize, LocalConfigurationsAndWhiteList) {
+  const Graph graph = residual_network();
+  StaticQuantConfig config, fp32;
+  fp32.act_dtype = fp32.weight_dtype = "fp32";
+  config.set_local("conv2", fp32);
+  const QuantizedModel local = quantized(graph, config);
+  EXPECT_EQ(reason(local, "conv1"), "quantized");
+  EXPECT_EQ(reason(local, "conv2"), "act_dtype is fp32");
+  EXPECT_EQ(reason(local, "add"), "quantized") << "conv1's integers flow into it";
+  EXPECT_EQ(value(local, "conv2").dtype, DType::kF32);
+
+  StaticQuantConfig listed;
+  listed.white_list = {"Gemm", "MatMul"};
+  const QuantizedModel gemm_only = quantized(graph, listed);
+  EXPECT_EQ(reason(gemm_only, "conv1"), "not in white_list");
+  EXPECT_EQ(reason(gemm_only, "y"), "quantized");
+
+  StaticQuantConfig none;
+  none.white_list = {};
+  EXPECT_FALSE(quantized(graph, none).report.warnings.empty());
+}
+
+TEST(Quantize, UnknownNamesSuggestTheNearest) {
+  const Graph graph = residual_network();
+  StaticQuantConfig config;
+  config.set_local("convv2", StaticQuantConfig{});
+  const auto result = quantize(graph, config);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kNotFound);
+  EXPECT_NE(result.error().message.find("did you mean 'conv2'?"), std::string::npos)
+      << result.error().message;
+  StaticQuantConfig listed;
+  listed.white_list = {"Conv", "Gem"};
+  EXPECT_EQ(quantize(graph, listed).error().code, ErrorCode::kNotFound);
+}
+
+TEST(Quantize, NoIslandsOfIntegers) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 4, 4, 4});
+  const ValueId lonely = b.node(OpKind::kAdd, {x, x}, "lonely");
+  const ValueId c = b.node(OpKind::kConv, {lonely, b.random("w", {4, 4, 1, 1})}, "conv");
+  const ValueId s = b.node(OpKind::kSigmoid, {c}, "sigmoid");
+  const ValueId last = b.node(OpKind::kMul, {s, b.input("gate", {1, 4, 4, 4})}, "last");
+  const QuantizedModel result = quantized(b.output(last).build());
+  EXPECT_EQ(reason(result, "lonely"), "no quantized neighbour");
+  EXPECT_EQ(reason(result, "conv"), "quantized");
+  EXPECT_EQ(reason(result, "sigmoid"), "its results are used as floats only");
+  EXPECT_EQ(reason(result, "last"), "its results are used as floats only");
+}
+
+TEST(Quantize, FixedRangesNeedNoCalibration) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 4, 4, 4});
+  const ValueId c = b.node(OpKind::kConv, {x, b.random("w1", {4, 4, 1, 1})}, "conv1");
+  const ValueId s = b.node(OpKind::kSigmoid, {c}, "sigmoid");
+  const ValueId m = b.node(OpKind::kMul, {c, s}, "mul");
+  const ValueId y = b.node(OpKind::kConv, {m, b.random("w2", {4, 4, 1, 1})}, "conv2");
+  const Graph graph = b.output(y).build();
+  const QuantizedModel result = quantized(graph);
+  EXPECT_EQ(value(result, "sigmoid").quant->scale[0], 1.0f / 256);
+  EXPECT_EQ(value(result, "sigmoid").quant->zero_point[0], 0);
+  EXPECT_GT(sqnr(graph, result), 25);
+}
+
+TEST(Quantize, ConcatSharesParametersWhereNothingIsLost) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 4, 6, 6});
+  const ValueId small = b.node(OpKind::kConv, {x, b.random("ws", {4, 4, 1, 1}, 0.1f)}, "small");
+  const ValueId large = b.node(OpKind::kConv, {x, b.random("wl", {4, 4, 1, 1}, 1.0f)}, "large");
+  const ValueId both = b.node(OpKind::kConv, {x, b.random("wb", {4, 4, 1, 1}, 0.1f)}, "both");
+  const ValueId joined =
+      b.node(OpKind::kConcat, {small, large, both}, "joined", {{"axis", int64_t{1}}});
+  const ValueId y1 = b.node(OpKind::kConv, {joined, b.random("w1", {4, 12, 1, 1})}, "y1");
+  const ValueId y2 = b.node(OpKind::kConv, {both, b.random("w2", {4, 4, 1, 1})}, "y2");
+  const QuantizedModel result = quantized(b.output(y1).output(y2).build());
+  const QuantParams& output = *value(result, "joined").quant;
+  EXPECT_EQ(*value(result, "small").quant, output) << "nobody else reads it";
+  EXPECT_EQ(*value(result, "large").quant, output);
+  EXPECT_LT(value(result, "both").quant->scale[0], output.scale[0]) << "y2 wants it finer";
+}
+
+TEST(Quantize, GraphOutputsStayFloatUnderTheirNames) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 4, 6, 6});
+  const ValueId c = b.node(OpKind::kConv, {x, b.random("w1", {4, 4, 1, 1})}, "c");
+  const ValueId y = b.node(OpKind::kConv, {c, b.random("w2", {4, 4, 1, 1})}, "y");
+  const Graph graph = b.output(c).output(y).build();
+  const QuantizedModel result = quantized(graph);
+  const Graph& made = result.model.graph();
+  ASSERT_EQ(made.outputs.size(), 2u);
+  EXPECT_EQ(made.value(made.outputs[0]).name, "c");
+  EXPECT_EQ(made.value(made.outputs[0]).dtype, DType::kF32);
+  EXPECT_EQ(value(result, "c_quantized").dtype, DType::kU8);
+  EXPECT_GT(sqnr(graph, result), 25);
+}
+
+TEST(Quantize, WeightsSharedWithAFloatNodeAreCopied) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {4, 4}), w = b.random("w", {4, 4});
+  const ValueId first = b.node(OpKind::kMatMul, {x, w}, "first");
+  const ValueId second = b.node(OpKind::kMatMul, {first, w}, "second");
+  const ValueId sum = b.node(OpKind::kAdd, {second, w}, "sum");
+  StaticQuantConfig config, fp32;
+  fp32.act_dtype = "fp32";
+  config.set_local("sum", fp32);
+  const QuantizedModel result = quantized(b.output(sum).build(), config);
+  EXPECT_EQ(value(result, "w").dtype, DType::kF32);
+  EXPECT_EQ(value(result, "w_quantized").dtype, DType::kI8);
+  EXPECT_EQ(result.model.graph().find_value("w_quantized_1"), kNoValue) << "one copy serves both";
+}
+
+TEST(Quantize, ComputedWeightsStayFloat) {
+  GraphBuilder b;
+  const ValueId y =
+      b.node(OpKind::kMatMul, {b.input("a", {2, 4}), b.input("b", {4, 3})}, "product");
+  const QuantizedModel result = quantized(b.output(y).build());
+  EXPECT_EQ(reason(result, "product"), "its weights are not constant");
+}
+
+TEST(Quantize, BadDataNamesInputAndSample) {
+  const Graph graph = residual_network();
+  const Model model(std::make_shared<const Graph>(graph));
+  RandomLoader data(graph, 8);
+  data.change = [&](NamedTensors& feeds) {
+    if (data.served() == 4) feeds[0].second.data<float>()[5] = std::nanf("");
+  };
+  const auto result = quantize_model(model, {}, &data);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kInvalidData);
+  EXPECT_EQ(result.error().to_string(), "sample 3 of the data holds NaN values (tensor 'x')");
+}
+
+TEST(Quantize, CalibrationArguments) {
+  const Graph graph = residual_network();
+  const Model model(std::make_shared<const Graph>(graph));
+  EXPECT_EQ(quantize_model(model, {}, nullptr).error().code, ErrorCode::kInvalidArgument);
+  RandomLoader empty(graph, 0);
+  EXPECT_EQ(quantize_model(model, {}, &empty).error().code, ErrorCode::kInvalidArgument);
+
+  RandomLoader ten(graph, 10);
+  EXPECT_EQ(quantize_model(model, {}, &ten, 3)->report.samples, 3);
+  EXPECT_EQ(ten.served(), 3) << "no sample is read in vain";
+
+  RandomLoader cancelled(graph, 10);
+  const auto stop = [](int64_t done, int64_t total) { return total != 10 || done < 2; };
+  EXPECT_EQ(quantize_model(model, {}, &cancelled, 10, {}, {.progress = stop}).error().code,
+            ErrorCode::kCancelled);
+
+  RandomLoader own(graph, 5);
+  const CalibFunc drive = [&](const std::function<Status(const NamedTensors&)>& observe) -> Status {
+    while (true) {
+      OCTAVO_ASSIGN(const auto feeds, own.next());
+      if (!feeds) return {};
+      OCTAVO_TRY(observe(*feeds));
+    }
+  };
+  EXPECT_EQ(quantize_model(model, {}, nullptr, 100, drive)->report.samples, 5);
+}
+
+TEST(Quantize, WhatIsNotAvailableSaysSo) {
+  const Graph graph = residual_network();
+  StaticQuantConfig config;
+  config.act_dtype = "bf16";
+  EXPECT_EQ(quantize(graph, config).error().code, ErrorCode::kUnavailable);
+  const QuantizedModel once = quantized(graph);
+  EXPECT_EQ(quantize(once.model.graph()).error().code, ErrorCode::kInvalidArgument);
+}
+
+TEST(Compare, EqualModelsAgree) {
+  const Graph graph = residual_network();
+  const Model model(std::make_shared<const Graph>(graph));
+  RandomLoader data(graph, 4);
+  const auto result = compare(model, model, data);
+  ASSERT_TRUE(result) << result.error().to_string();
+  EXPECT_EQ(result->agreement, 1);
+  EXPECT_EQ(result->samples, 4);
+  EXPECT_EQ(result->outputs[0].sqnr_db, 200);
+  EXPECT_NEAR(result->outputs[0].cosine, 1, 1e-12);
+}
+
+TEST(Compare, ShowsEveryCommonTensor) {
+  const Graph graph = residual_network();
+  const Model model(std::make_shared<const Graph>(graph));
+  const QuantizedModel small = quantized(graph);
+  RandomLoader data(graph, 4);
+  const auto result = compare(model, small.model, data);
+  ASSERT_TRUE(result) << result.error().to_string();
+  ASSERT_FALSE(result->tensors.empty());
+  EXPECT_EQ(result->tensors[0].tensor, "conv1");
+  for (const TensorComparison& tensor : result->tensors) {
+    EXPECT_GT(tensor.sqnr_db, 20) << tensor.tensor;
+    EXPECT_GT(tensor.cosine, 0.99) << tensor.tensor;
+  }
+}
+
+}  // namespace
+}  // namespace octavo
