@@ -42,7 +42,7 @@ HWY_INLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& taps
   const auto& window = dw.shape.window;
   const int64_t row_step = window.dilation[1] * dw.shape.in[2] * channels;
   const int64_t column_step = window.dilation[2] * channels;
-  const auto load = [&](const float* from) HWY_ATTR {
+  const auto load = [&](const float* from) OCTAVO_INLINE {
     if constexpr (kPartial) return hn::LoadN(d, from, static_cast<size_t>(channels));
     return hn::LoadU(d, from);
   };
@@ -51,30 +51,30 @@ HWY_INLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& taps
     const int64_t c = kPartial ? 0 : std::min(next, channels - kLanes);
     V acc[kPixels];
     const V bias = load(dw.bias.data() + c);
-    unroll<kPixels>([&](auto p) HWY_ATTR { acc[p] = bias; });
+    unroll<kPixels>([&](auto p) OCTAVO_INLINE { acc[p] = bias; });
     for (int64_t y = taps.y_begin; y < taps.y_end; ++y) {
       const float* row = in + y * row_step + c;
       const float* weights = dw.weights.data() + y * window.kernel[2] * channels + c;
       if constexpr (kWidth > 0) {
         V x[(kPixels - 1) * kStride + kWidth];
-        unroll<(kPixels - 1) * kStride + kWidth>([&](auto i)
-                                                     HWY_ATTR { x[i] = load(row + i * channels); });
-        unroll<kWidth>([&](auto k) HWY_ATTR {
+        unroll<(kPixels - 1) * kStride + kWidth>(
+            [&](auto i) OCTAVO_INLINE { x[i] = load(row + i * channels); });
+        unroll<kWidth>([&](auto k) OCTAVO_INLINE {
           const V w = load(weights + k * channels);
-          unroll<kPixels>([&](auto p)
-                              HWY_ATTR { acc[p] = hn::MulAdd(x[p * kStride + k], w, acc[p]); });
+          unroll<kPixels>(
+              [&](auto p) OCTAVO_INLINE { acc[p] = hn::MulAdd(x[p * kStride + k], w, acc[p]); });
         });
       } else {
         for (int64_t k = taps.x_begin; k < taps.x_end; ++k) {
           const V w = load(weights + k * channels);
-          unroll<kPixels>([&](auto p) HWY_ATTR {
+          unroll<kPixels>([&](auto p) OCTAVO_INLINE {
             const V x = load(row + k * column_step + p * window.stride[2] * channels);
             acc[p] = hn::MulAdd(x, w, acc[p]);
           });
         }
       }
     }
-    unroll<kPixels>([&](auto p) HWY_ATTR {
+    unroll<kPixels>([&](auto p) OCTAVO_INLINE {
       const V y = hn::Min(hn::Max(acc[p], hn::Set(d, dw.lo)), hn::Set(d, dw.hi));
       if constexpr (kPartial) {
         hn::StoreN(y, d, out + p * channels, static_cast<size_t>(channels));

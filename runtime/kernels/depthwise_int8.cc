@@ -109,19 +109,19 @@ struct Block {
 
   HWY_INLINE Sums begin() const {
     Sums sums;
-    unroll<4>([&](auto q) HWY_ATTR { sums.v[q] = hn::LoadU(D32(), start + q * kBytes / 4); });
+    unroll<4>([&](auto q) OCTAVO_INLINE { sums.v[q] = hn::LoadU(D32(), start + q * kBytes / 4); });
     return sums;
   }
   HWY_INLINE void accumulate(Sums& sums, const Quad& x, const int8_t* w) const {
     const hn::Repartition<int8_t, D8> di8;
-    unroll<4>([&](auto q) HWY_ATTR {
+    unroll<4>([&](auto q) OCTAVO_INLINE {
       sums.v[q] =
           hn::SumOfMulQuadAccumulate(D32(), x.v[q], hn::LoadU(di8, w + q * kBytes), sums.v[q]);
     });
   }
   HWY_INLINE void store(const Sums& sums, uint8_t* out) const {
     hn::Vec<D32> q[4];
-    unroll<4>([&](auto j) HWY_ATTR {
+    unroll<4>([&](auto j) OCTAVO_INLINE {
       q[j] = requantize.round(
           requantize.scale(sums.v[j], multiplier + j * kBytes / 4, bias + j * kBytes / 4));
     });
@@ -159,7 +159,7 @@ HWY_NOINLINE void rows_3x3(const DepthwiseInt8& dw, int64_t block_index, const u
                      : Row{dw.padding.data(), 0};
   }
   const auto padding = hn::Xor(hn::Set(typename B::D8(), dw.padding[0]), block.flip);
-  const auto column = [&](int64_t x) HWY_ATTR -> typename B::Quad {
+  const auto column = [&](int64_t x) OCTAVO_INLINE -> typename B::Quad {
     if (x < 0 || x >= shape.in[2]) return {{padding, padding, padding, padding}};
     return block.interleave(
         block.load(rows[0].data + x * rows[0].step), block.load(rows[1].data + x * rows[1].step),
@@ -173,7 +173,7 @@ HWY_NOINLINE void rows_3x3(const DepthwiseInt8& dw, int64_t block_index, const u
   const int64_t out_row = shape.out[2] * dw.channels;
   for (int64_t i = 0; i < shape.out[2]; ++i, x += kStride, to += dw.channels) {
     const auto right = column(x + 2);
-    unroll<kRows>([&](auto r) HWY_ATTR {
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
       auto sums = block.begin();
       block.accumulate(sums, left, block.weights + (r * 3 + 0) * kGroup);
       block.accumulate(sums, middle, block.weights + (r * 3 + 1) * kGroup);

@@ -25,35 +25,36 @@ struct F32Tile {
     const PackedWeights& packed = *call.b;
 
     V acc[kRows][kVectors];
-    unroll<kVectors>([&](auto j) HWY_ATTR {
+    unroll<kVectors>([&](auto j) OCTAVO_INLINE {
       const V bias = hn::LoadU(d, packed.bias.data() + panel.column + j * kLanes);
-      unroll<kRows>([&](auto r) HWY_ATTR { acc[r][j] = bias; });
+      unroll<kRows>([&](auto r) OCTAVO_INLINE { acc[r][j] = bias; });
     });
     const auto* b = reinterpret_cast<const float*>(packed.data.data() + panel.offset);
     for (int64_t s = 0; s < packed.segments; ++s) {
       const float* a[kRows];
-      unroll<kRows>([&](auto r) HWY_ATTR {
+      unroll<kRows>([&](auto r) OCTAVO_INLINE {
         a[r] = reinterpret_cast<const float*>(rows[r] + call.a.offsets[s]);
       });
-      const auto step = [&](int64_t k) HWY_ATTR {
+      const auto step = [&](int64_t k) OCTAVO_INLINE {
         V w[kVectors];
-        unroll<kVectors>([&](auto j) HWY_ATTR { w[j] = hn::LoadU(d, b + j * kLanes); });
-        unroll<kRows>([&](auto r) HWY_ATTR {
+        unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d, b + j * kLanes); });
+        unroll<kRows>([&](auto r) OCTAVO_INLINE {
           const V x = hn::Set(d, a[r][k]);
-          unroll<kVectors>([&](auto j) HWY_ATTR { acc[r][j] = hn::MulAdd(x, w[j], acc[r][j]); });
+          unroll<kVectors>([&](auto j)
+                               OCTAVO_INLINE { acc[r][j] = hn::MulAdd(x, w[j], acc[r][j]); });
         });
         b += kVectors * kLanes;
       };
       int64_t k = 0;
       for (; k + 4 <= packed.steps; k += 4) {
-        unroll<4>([&](auto i) HWY_ATTR { step(k + i); });
+        unroll<4>([&](auto i) OCTAVO_INLINE { step(k + i); });
       }
       for (; k < packed.steps; ++k) step(k);
     }
 
     const V lo = hn::Set(d, call.lo);
     const V hi = hn::Set(d, call.hi);
-    unroll<kRows>([&](auto r) HWY_ATTR {
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
       if (r >= count) return;
       auto* c = reinterpret_cast<float*>(call.c + (row + r) * call.c_stride) + panel.column;
       const auto* residual =
@@ -61,7 +62,7 @@ struct F32Tile {
               ? nullptr
               : reinterpret_cast<const float*>(call.residual + (row + r) * call.c_stride) +
                     panel.column;
-      unroll<kVectors>([&](auto j) HWY_ATTR {
+      unroll<kVectors>([&](auto j) OCTAVO_INLINE {
         const int64_t left = packed.columns - panel.column - j * kLanes;
         V y = acc[r][j];
         if (left >= kLanes) {

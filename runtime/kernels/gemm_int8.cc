@@ -31,7 +31,7 @@ HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int
 
   for (int64_t r = 0; r < count; ++r, acc += kWidth) {
     hn::Vec<decltype(df)> y[kVectors];
-    unroll<kVectors>([&](auto j) HWY_ATTR {
+    unroll<kVectors>([&](auto j) OCTAVO_INLINE {
       y[j] = requantize.scale(hn::LoadU(d32, acc + j * kLanes), multiplier + j * kLanes,
                               bias + j * kLanes);
     });
@@ -53,7 +53,7 @@ HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int
       } else {
         const auto low = hn::BitCast(d16, hn::InterleaveLower(d8, bytes, bytes));
         const auto high = hn::BitCast(d16, hn::InterleaveUpper(d8, bytes, bytes));
-        const auto widen = [&](auto v) HWY_ATTR {
+        const auto widen = [&](auto v) OCTAVO_INLINE {
           // Each 32-bit lane holds the byte four times: shift one copy down, with its sign.
           const hn::RebindToUnsigned<decltype(d32)> du32;
           if constexpr (std::is_signed_v<T>) {
@@ -67,7 +67,7 @@ HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int
         wide[2] = widen(hn::InterleaveLower(d16, high, high));
         wide[3] = widen(hn::InterleaveUpper(d16, high, high));
       }
-      unroll<kVectors>([&](auto j) HWY_ATTR {
+      unroll<kVectors>([&](auto j) OCTAVO_INLINE {
         const auto real = hn::ConvertTo(df, hn::Sub(wide[j], residual_zero));
         y[j] = hn::Add(y[j], hn::Mul(real, residual_scale));
       });
@@ -133,23 +133,23 @@ struct Int8Tile {
     const PackedWeights& packed = *call.b;
 
     V acc[kRows][kVectors];
-    unroll<kVectors>([&](auto j) HWY_ATTR {
+    unroll<kVectors>([&](auto j) OCTAVO_INLINE {
       const V start = hn::LoadU(d32, packed.start.data() + panel.column + j * kLanes);
-      unroll<kRows>([&](auto r) HWY_ATTR { acc[r][j] = start; });
+      unroll<kRows>([&](auto r) OCTAVO_INLINE { acc[r][j] = start; });
     });
     const auto* b = reinterpret_cast<const int8_t*>(packed.data.data() + panel.offset);
     for (int64_t s = 0; s < packed.segments; ++s) {
       const std::byte* a[kRows];
-      unroll<kRows>([&](auto r) HWY_ATTR { a[r] = rows[r] + call.a.offsets[s]; });
-      const auto step = [&](int64_t k) HWY_ATTR {
+      unroll<kRows>([&](auto r) OCTAVO_INLINE { a[r] = rows[r] + call.a.offsets[s]; });
+      const auto step = [&](int64_t k) OCTAVO_INLINE {
         hn::Vec<decltype(di8)> w[kVectors];
         unroll<kVectors>([&](auto j)
-                             HWY_ATTR { w[j] = hn::LoadU(di8, b + j * kLanes * kInt8Step); });
-        unroll<kRows>([&](auto r) HWY_ATTR {
+                             OCTAVO_INLINE { w[j] = hn::LoadU(di8, b + j * kLanes * kInt8Step); });
+        unroll<kRows>([&](auto r) OCTAVO_INLINE {
           int32_t four;
           std::memcpy(&four, a[r] + k * kInt8Step, sizeof(four));
           const auto x = hn::BitCast(du8, hn::Set(d32, four));
-          unroll<kVectors>([&](auto j) HWY_ATTR {
+          unroll<kVectors>([&](auto j) OCTAVO_INLINE {
             acc[r][j] = hn::SumOfMulQuadAccumulate(d32, x, w[j], acc[r][j]);
           });
         });
@@ -157,7 +157,7 @@ struct Int8Tile {
       };
       int64_t k = 0;
       for (; k + 4 <= packed.steps; k += 4) {
-        unroll<4>([&](auto i) HWY_ATTR { step(k + i); });
+        unroll<4>([&](auto i) OCTAVO_INLINE { step(k + i); });
       }
       for (; k < packed.steps; ++k) step(k);
     }
@@ -165,9 +165,10 @@ struct Int8Tile {
     // Through memory, so that the many endings need not be compiled for every tile height; the
     // stores hide behind the arithmetic of the ending.
     alignas(64) int32_t sums[kRows * kVectors * kLanes];
-    unroll<kRows>([&](auto r) HWY_ATTR {
-      unroll<kVectors>(
-          [&](auto j) HWY_ATTR { hn::Store(acc[r][j], d32, sums + (r * kVectors + j) * kLanes); });
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
+      unroll<kVectors>([&](auto j) OCTAVO_INLINE {
+        hn::Store(acc[r][j], d32, sums + (r * kVectors + j) * kLanes);
+      });
     });
     const bool residual = call.residual != nullptr;
     if (call.output == GemmOutput::kF32) {

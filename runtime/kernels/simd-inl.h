@@ -13,6 +13,11 @@
 
 #include "hwy/highway.h"
 
+// After a lambda's parameters: compiled for the SIMD target and always inlined, so that the arrays
+// of vectors that it captures stay in registers.
+#undef OCTAVO_INLINE
+#define OCTAVO_INLINE HWY_ATTR __attribute__((always_inline))
+
 HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -23,7 +28,7 @@ inline constexpr bool kHas32Registers = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 /// fn(0), fn(1), ... fn(N - 1) with compile-time arguments: keeps arrays of vectors in registers.
 template <int N, class Fn>
 HWY_INLINE void unroll(const Fn& fn) {
-  [&]<int... I>(std::integer_sequence<int, I...>) HWY_ATTR {
+  [&]<int... I>(std::integer_sequence<int, I...>) OCTAVO_INLINE {
     (fn(std::integral_constant<int, I>()), ...);
   }(std::make_integer_sequence<int, N>());
 }
