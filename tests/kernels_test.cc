@@ -206,5 +206,72 @@ TEST_F(KernelsTest, DepthwiseInt8) {
   });
 }
 
+KernelCase make_product(uint32_t seed, OpKind kind, bool int8) {
+  KernelCase c(seed);
+  const bool gemm = kind == OpKind::kGemm;
+  const bool constant = gemm || c.flip();
+  const int k = c.pick(1, 70), n = c.pick(1, 140), m = c.pick(1, 3) == 1 ? 1 : c.pick(2, 40);
+  Shape a, b;
+  if (!gemm && c.flip()) a.push_back(c.pick(1, 3));
+  if (a.rank() == 1 && c.flip()) b.push_back(a[0]);
+  const bool transposed = gemm && c.flip();
+  for (const int dim : {m, k}) a.push_back(dim);
+  b.push_back(transposed ? n : k);
+  b.push_back(transposed ? k : n);
+  std::vector<ValueId> inputs;
+  ValueId output;
+  const bool bias = c.flip();
+  if (int8) {
+    const DType x = c.flip() ? DType::kU8 : DType::kI8, y = c.flip() ? DType::kU8 : DType::kI8;
+    inputs.push_back(c.add_input(x, a, c.random_quant(x, 0.02f)));
+    if (constant) {
+      QuantParams quant{{0.01f}, {0}};
+      if (c.flip()) {
+        quant = {std::vector<float>(static_cast<size_t>(n)),
+                 std::vector<int32_t>(static_cast<size_t>(n)), transposed ? 0 : b.rank() - 1};
+        for (float& scale : quant.scale) scale = c.real(0.001f, 0.02f);
+      }
+      inputs.push_back(
+          c.add_constant(c.random(DType::kI8, b), std::make_shared<QuantParams>(quant)));
+    } else {
+      const DType w = c.flip() ? DType::kU8 : DType::kI8;
+      inputs.push_back(c.add_input(w, b, c.quant(0.02f, c.flip() ? c.pick(1, 127) : 1)));
+    }
+    if (bias) {
+      inputs.push_back(c.add_constant(c.random(c.flip() ? DType::kI32 : DType::kF32, Shape{n})));
+    }
+    const float y_scale = 0.02f * std::sqrt(static_cast<float>(k));
+    output =
+        c.pick(0, 4) == 0 ? c.add_output(DType::kF32) : c.add_output(y, c.random_quant(y, y_scale));
+  } else {
+    inputs.push_back(c.add_input(DType::kF32, a));
+    const Tensor weights = c.random(DType::kF32, b);
+    inputs.push_back(constant ? c.add_constant(weights) : c.add_input(DType::kF32, b));
+    if (bias) inputs.push_back(c.add_constant(c.random(DType::kF32, Shape{n})));
+    output = c.add_output(DType::kF32);
+  }
+  Node& node = c.add_node(kind, inputs, {output});
+  if (transposed) node.set("transB", int64_t{1});
+  if (gemm && !int8 && c.flip()) {
+    node.set("alpha", 0.5f);
+    node.set("beta", 2.0f);
+  }
+  if (c.flip()) node.set("activation", std::string("Relu"));
+  return c;
+}
+
+TEST_F(KernelsTest, MatMulAndGemm) {
+  for_each_target([] {
+    for (uint32_t seed = 0; seed < 50; ++seed) {
+      SCOPED_TRACE(seed);
+      check(make_product(seed, OpKind::kMatMul, false), "matmul_f32");
+      check(make_product(seed, OpKind::kMatMul, true), "matmul_int8");
+      check(make_product(seed, OpKind::kGemm, false), "gemm_f32");
+      check(make_product(seed, OpKind::kGemm, true), "gemm_int8");
+      if (HasFatalFailure()) return;
+    }
+  });
+}
+
 }  // namespace
 }  // namespace octavo::testing
