@@ -80,7 +80,9 @@ function runOctavo(model, inputs, outputNames, folder) {
     return ["--input", `${name}=${path}`];
   });
   octavo("run", model, ...args, "--output-dir", folder);
-  return Object.fromEntries(outputNames.map((name) => [name, readNpy(join(folder, `${name}.npy`))]));
+  return Object.fromEntries(
+    outputNames.map((name) => [name, readNpy(join(folder, `${name}.npy`))]),
+  );
 }
 
 /** max |a - b| / max |a|; throws if the shapes differ. NaN counts as infinitely far. */
@@ -130,7 +132,16 @@ async function testQuantized(flags) {
     tool("octavo_digits", "--count", 100, "--seed", 3, "--out", file("calib.npy"));
     tool("octavo_digits", "--count", samples, "--seed", 4, "--out", file("test.npy"));
     const preprocess = ["--preprocess", "none"];
-    octavo("quantize", model, "--data", file("calib.npy"), ...preprocess, ...flags, "-o", file("q.onnx"));
+    octavo(
+      "quantize",
+      model,
+      "--data",
+      file("calib.npy"),
+      ...preprocess,
+      ...flags,
+      "-o",
+      file("q.onnx"),
+    );
 
     const images = readNpy(file("test.npy"));
     const input = {
@@ -144,7 +155,8 @@ async function testQuantized(flags) {
     relativeError("logits", expected, actual);
     let agree = 0;
     for (let i = 0; i < samples; i++) {
-      agree += argmax(expected.data, i * 10, i * 10 + 10) === argmax(actual.data, i * 10, i * 10 + 10);
+      agree +=
+        argmax(expected.data, i * 10, i * 10 + 10) === argmax(actual.data, i * 10, i * 10 + 10);
     }
     const ratio = sqnr(expected.data, actual.data);
     return {
@@ -156,7 +168,10 @@ async function testQuantized(flags) {
 
 const cases = [
   ...Object.entries(floatModels).map(([name, spec]) => [name, () => testFloat(name, spec)]),
-  ...Object.entries(quantizations).map(([name, flags]) => [`digits QDQ ${name}`, () => testQuantized(flags)]),
+  ...Object.entries(quantizations).map(([name, flags]) => [
+    `digits QDQ ${name}`,
+    () => testQuantized(flags),
+  ]),
 ];
 const wanted = process.argv.slice(2);
 let passed = 0;

@@ -80,7 +80,12 @@ for (const [name, { calib, tests, preprocess, limit }] of Object.entries(models)
   const [floatMs, int8Ms] = [time(model), time(small)];
   for (const test of tests) {
     const saved = join(out, "inputs");
-    const data = ["--data", sharedFile("data", test), ...prepare, ...(limit ? ["--limit", limit] : [])];
+    const data = [
+      "--data",
+      sharedFile("data", test),
+      ...prepare,
+      ...(limit ? ["--limit", limit] : []),
+    ];
     const float = octavoJson("eval", model, ...data, "--save-inputs", saved).value;
     const int8 = octavoJson("eval", small, ...data).value;
     const comparison = octavoJson("compare", model, small, ...data);

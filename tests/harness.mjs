@@ -21,7 +21,9 @@ export function tool(name, ...args) {
   });
   if (done.error) throw done.error;
   if (done.status !== 0) {
-    throw new Error(`${name} ${args[0]} ended with ${done.status ?? done.signal}: ${done.stderr.trim()}`);
+    throw new Error(
+      `${name} ${args[0]} ended with ${done.status ?? done.signal}: ${done.stderr.trim()}`,
+    );
   }
   return done.stdout;
 }

@@ -18,7 +18,8 @@ const formats = {
 export function readNpy(path) {
   const bytes = readFileSync(path);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const [lengthBytes, length] = bytes[6] === 1 ? [2, view.getUint16(8, true)] : [4, view.getUint32(8, true)];
+  const [lengthBytes, length] =
+    bytes[6] === 1 ? [2, view.getUint16(8, true)] : [4, view.getUint32(8, true)];
   const start = 8 + lengthBytes + length;
   const header = bytes.toString("latin1", 8 + lengthBytes, start);
   const descr = /'descr': *'([^']+)'/.exec(header)[1];

@@ -9,14 +9,19 @@ const cases = "/usr/share/libonnx-testdata/data/node";
 const listPath = join(root, "tests/data/onnx_node_cases.txt");
 
 const names = readdirSync(cases).filter((name) => existsSync(join(cases, name, "model.onnx")));
-const { passed, failed, unsupported } = octavoJson("test", ...names.map((name) => join(cases, name)));
+const { passed, failed, unsupported } = octavoJson(
+  "test",
+  ...names.map((name) => join(cases, name)),
+);
 const reasons = new Map([...failed, ...unsupported].map(({ name, why }) => [name, why]));
 const passing = new Set(names.filter((name) => !reasons.has(name)));
 if (passing.size !== passed) {
   throw new Error(`octavo test says that ${passed} cases passed, its lists leave ${passing.size}`);
 }
 
-const listed = existsSync(listPath) ? readFileSync(listPath, "utf8").split("\n").filter(Boolean) : [];
+const listed = existsSync(listPath)
+  ? readFileSync(listPath, "utf8").split("\n").filter(Boolean)
+  : [];
 const regressions = listed.filter((name) => !passing.has(name));
 const news = [...passing].filter((name) => !listed.includes(name));
 for (const name of regressions) console.log(`FAIL  ${name}: ${reasons.get(name) ?? "is gone"}`);
@@ -30,5 +35,7 @@ console.log(
   `onnx nodes: of ${names.length} cases ${passing.size} pass, ${failed.length} fail, ` +
     `${unsupported.length} are not supported`,
 );
-console.log(`onnx nodes: ${listed.length - regressions.length} passed, ${regressions.length} failed`);
+console.log(
+  `onnx nodes: ${listed.length - regressions.length} passed, ${regressions.length} failed`,
+);
 process.exit(regressions.length > 0 ? 1 : 0);
