@@ -1,0 +1,498 @@
+// Two steps. First the parameters of QuantizeLinear and DequantizeLinear nodes move onto the
+// integer values between them ("lifting"). Then operators that read DequantizeLinear outputs take
+// the integers themselves ("absorbing"), as their rows' QuantRule allows.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "core/graph_edit.h"
+#include "core/quantization/annotate.h"
+#include "core/quantization/qdq.h"
+#include "runtime/infer.h"
+#include "runtime/quantize_view.h"
+#include "runtime/requantize.h"
+
+namespace octavo {
+namespace {
+
+/// An integer type and its parameters.
+struct Grid {
+  DType dtype = DType::kUndefined;
+  std::shared_ptr<const QuantParams> params;
+
+  bool operator==(const Grid& other) const {
+    return dtype == other.dtype && (params == other.params || *params == *other.params);
+  }
+};
+
+bool is_8bit(DType dtype) { return dtype == DType::kI8 || dtype == DType::kU8; }
+
+class Collapser {
+ public:
+  explicit Collapser(Graph& graph) : editor_(graph), graph_(graph) {}
+
+  Result<int> run() {
+    OCTAVO_TRY(collapse_bodies());
+    OCTAVO_TRY(lift());
+    for (NodeId id = 0; id < static_cast<NodeId>(graph_.nodes.size()); ++id) {
+      if (editor_.is_erased(id)) continue;
+      auto status = absorb(id);
+      if (status) continue;
+      Error error = std::move(status).error();
+      if (error.node.empty()) error.node = node(id).name;
+      return std::unexpected(std::move(error));
+    }
+    erase_unread();
+    editor_.finish();
+    return changes_;
+  }
+
+ private:
+  Node& node(NodeId id) { return graph_.nodes[static_cast<size_t>(id)]; }
+  const Value& value(ValueId id) const { return graph_.value(id); }
+  bool is(NodeId id, OpKind kind) { return id >= 0 && node(id).kind == kind; }
+
+  Status collapse_bodies() {
+    for (Node& n : graph_.nodes) {
+      for (Attribute& attribute : n.attributes) {
+        auto* body = std::get_if<std::shared_ptr<const Graph>>(&attribute.value);
+        if (body == nullptr || *body == nullptr) continue;
+        Graph copy = **body;
+        OCTAVO_ASSIGN(const int changes, collapse_qdq(copy));
+        if (changes == 0) continue;
+        attribute.value = std::make_shared<const Graph>(std::move(copy));
+        changes_ += changes;
+      }
+    }
+    return {};
+  }
+
+  // --- Lifting ---------------------------------------------------------------------------------
+
+  /// The constant parameters of a QuantizeLinear or DequantizeLinear node, for integers of `dtype`;
+  /// nullopt if they are computed or have no form as QuantParams.
+  Result<std::optional<Grid>> grid_of(NodeId id, DType dtype, const Shape& shape) {
+    const Node& n = node(id);
+    if (n.inputs.size() < 2 || !editor_.is_constant(n.input(1))) return std::nullopt;
+    const ValueId zero_id = n.input(2);
+    if (zero_id != kNoValue && !editor_.is_constant(zero_id)) return std::nullopt;
+    const Tensor& scale = value(n.input(1)).constant;
+    if (scale.dtype() != DType::kF32 || scale.elements() == 0) return std::nullopt;
+    QuantParams params;
+    params.scale.assign(scale.data<const float>().begin(), scale.data<const float>().end());
+    params.zero_point.assign(params.scale.size(), 0);
+    for (const float s : params.scale) {
+      if (!(s > 0) || !std::isfinite(s)) {
+        return fail(ErrorCode::kInvalidModel, "the scale is ", s,
+                    "; a scale must be positive and finite");
+      }
+    }
+    if (zero_id != kNoValue) {
+      const Tensor& zero = value(zero_id).constant;
+      if (zero.dtype() != dtype || zero.elements() != scale.elements()) return std::nullopt;
+      visit_dtype(
+          dtype,
+          [&]<class T>() {
+            if constexpr (!std::is_same_v<T, Float16> && !std::is_same_v<T, BFloat16>) {
+              for (size_t i = 0; i < params.zero_point.size(); ++i) {
+                params.zero_point[i] = static_cast<int32_t>(zero.data<const T>()[i]);
+              }
+            }
+          },
+          [] {});
+    }
+    if (params.scale.size() > 1) {
+      if (!shape.has_rank()) return std::nullopt;
+      const auto axis = normalize_axis(n.get_int("axis"), shape.rank());
+      if (!axis) return std::nullopt;
+      params.axis = *axis;
+      params.block_size = n.get_int("block_size");
+      if (params.block_size <= 0) params.block_size = 0;
+      if (params.block_size == 0 &&
+          (scale.shape().rank() != 1 || shape[params.axis] != scale.elements())) {
+        return std::nullopt;
+      }
+    }
+    return Grid{dtype, std::make_shared<const QuantParams>(std::move(params))};
+  }
+
+  Result<std::optional<Grid>> quantize_grid(NodeId id) {
+    const Value& out = value(node(id).outputs[0]);
+    return grid_of(id, out.dtype, out.shape);
+  }
+  Result<std::optional<Grid>> dequantize_grid(NodeId id) {
+    const Value& in = value(node(id).inputs[0]);
+    // What DequantizeLinear makes of it is f32 because its scale is.
+    return grid_of(id, in.dtype, in.shape);
+  }
+
+  /// The node moves input 0's elements as they are (also without parameters: MaxPool on u8).
+  bool moves_integers(NodeId id) {
+    const OpDef* op = find_op(node(id).kind);
+    return op != nullptr && op->quant.policy == QuantPolicy::kSameScale &&
+           !node(id).outputs.empty();
+  }
+
+  Status lift() {
+    std::vector<std::optional<Grid>> grids(graph_.values.size());
+    const auto grid = [&](ValueId id) -> std::optional<Grid>& {
+      return grids[static_cast<size_t>(id)];
+    };
+    for (NodeId id = 0; id < static_cast<NodeId>(graph_.nodes.size()); ++id) {
+      if (is_scaled(id, OpKind::kQuantizeLinear)) {
+        OCTAVO_ASSIGN(grid(node(id).outputs[0]), named(quantize_grid(id), id));
+      } else if (is_scaled(id, OpKind::kDequantizeLinear)) {
+        const ValueId input = node(id).inputs[0];
+        OCTAVO_ASSIGN(const std::optional<Grid> found, named(dequantize_grid(id), id));
+        if (!grid(input) && editor_.producer(input) < 0) grid(input) = found;
+      } else if (moves_integers(id) && node(id).input(0) != kNoValue) {
+        const std::optional<Grid>& from = grid(node(id).inputs[0]);
+        const ValueId output = node(id).outputs[0];
+        if (from && from->params->per_tensor() && output != kNoValue &&
+            value(output).dtype == from->dtype) {
+          grid(output) = from;
+        }
+      }
+    }
+    OCTAVO_TRY(drop_disputed(grids));
+    for (size_t v = 0; v < grids.size(); ++v) {
+      if (grids[v]) graph_.values[v].quant = grids[v]->params;
+    }
+    for (NodeId id = 0; id < static_cast<NodeId>(graph_.nodes.size()); ++id) {
+      const bool quantizes = is_scaled(id, OpKind::kQuantizeLinear);
+      if (!quantizes && !is_scaled(id, OpKind::kDequantizeLinear)) continue;
+      const ValueId integers = quantizes ? node(id).outputs[0] : node(id).inputs[0];
+      if (!grid(integers)) continue;
+      while (node(id).inputs.size() > 1) {
+        editor_.set_input(id, node(id).inputs.size() - 1, kNoValue);
+        node(id).inputs.pop_back();
+      }
+      node(id).attributes.clear();
+      ++changes_;
+      if (quantizes && editor_.is_constant(node(id).inputs[0])) OCTAVO_TRY(fold(id));
+    }
+    return {};
+  }
+
+  bool is_scaled(NodeId id, OpKind kind) { return is(id, kind) && node(id).inputs.size() > 1; }
+
+  template <class T>
+  Result<T> named(Result<T> result, NodeId id) {
+    if (!result && result.error().node.empty()) result.error().node = node(id).name;
+    return result;
+  }
+
+  // Parameters stay on a value only if everything that reads it agrees with them.
+  Status drop_disputed(std::vector<std::optional<Grid>>& grids) {
+    const auto grid = [&](ValueId id) -> std::optional<Grid>& {
+      return grids[static_cast<size_t>(id)];
+    };
+    // Grids of DequantizeLinear nodes, once.
+    std::map<NodeId, std::optional<Grid>> wanted;
+    for (NodeId id = 0; id < static_cast<NodeId>(graph_.nodes.size()); ++id) {
+      if (!is_scaled(id, OpKind::kDequantizeLinear)) continue;
+      OCTAVO_ASSIGN(wanted[id], dequantize_grid(id));
+    }
+    const auto agrees = [&](NodeId reader, ValueId id) {
+      if (const auto known = wanted.find(reader); known != wanted.end()) {
+        return node(reader).inputs[0] == id && known->second && *known->second == *grid(id);
+      }
+      return moves_integers(reader) && node(reader).inputs[0] == id &&
+             std::ranges::count(node(reader).inputs, id) == 1 &&
+             node(reader).outputs[0] != kNoValue && grid(node(reader).outputs[0]) &&
+             *grid(node(reader).outputs[0]) == *grid(id);
+    };
+    std::vector<ValueId> pending;
+    for (size_t v = 0; v < grids.size(); ++v) {
+      if (grids[v]) pending.push_back(static_cast<ValueId>(v));
+    }
+    while (!pending.empty()) {
+      const ValueId id = pending.back();
+      pending.pop_back();
+      if (!grid(id)) continue;
+      const NodeId producer = editor_.producer(id);
+      const bool made = producer < 0 || is(producer, OpKind::kQuantizeLinear) ||
+                        (moves_integers(producer) && grid(node(producer).inputs[0]));
+      if (made && std::ranges::all_of(editor_.consumers(id),
+                                      [&](NodeId reader) { return agrees(reader, id); })) {
+        continue;
+      }
+      grid(id).reset();
+      // Its neighbours may have relied on it.
+      if (producer >= 0 && moves_integers(producer)) pending.push_back(node(producer).inputs[0]);
+      for (const NodeId reader : editor_.consumers(id)) {
+        if (moves_integers(reader) && node(reader).outputs[0] != kNoValue) {
+          pending.push_back(node(reader).outputs[0]);
+        }
+      }
+    }
+    return {};
+  }
+
+  // QuantizeLinear of a constant.
+  Status fold(NodeId id) {
+    const Tensor& real = value(node(id).inputs[0]).constant;
+    const ValueId output = node(id).outputs[0];
+    if (real.dtype() != DType::kF32) return {};
+    OCTAVO_ASSIGN(Tensor integers, Tensor::create(value(output).dtype, real.shape()));
+    OCTAVO_TRY(
+        quantize_view(real.data<const float>().data(), integers.view(value(output).quant.get())));
+    editor_.erase(id);
+    Value& made = graph_.value(output);
+    made.shape = integers.shape();
+    made.constant = std::move(integers);
+    return {};
+  }
+
+  // --- Absorbing -------------------------------------------------------------------------------
+
+  /// The integers behind a float that a DequantizeLinear makes; kNoValue if none does.
+  ValueId integers_of(ValueId id) {
+    if (id == kNoValue) return kNoValue;
+    const NodeId producer = editor_.producer(id);
+    const bool is_lifted = is(producer, OpKind::kDequantizeLinear) &&
+                           node(producer).inputs.size() == 1 && value(id).dtype == DType::kF32;
+    return is_lifted ? node(producer).inputs[0] : kNoValue;
+  }
+  bool is_activation(ValueId id) const {
+    return id != kNoValue && is_8bit(value(id).dtype) && value(id).quant->per_tensor();
+  }
+
+  Status absorb(NodeId id) {
+    const OpDef* op = find_op(node(id).kind);
+    if (op == nullptr) return {};
+    switch (op->quant.policy) {
+      case QuantPolicy::kCompute: return absorb_compute(id, *op);
+      case QuantPolicy::kRequantize: return absorb_requantize(id, *op);
+      case QuantPolicy::kSameScale: return absorb_same_scale(id, *op);
+      case QuantPolicy::kTable: return absorb_table(id);
+      default: return {};
+    }
+  }
+
+  void use_integers(NodeId id, size_t input, ValueId integers) {
+    editor_.set_input(id, input, integers);
+    ++changes_;
+  }
+
+  /// The QuantizeLinear that alone reads `real`; several with the same grid become one.
+  NodeId sole_quantize(ValueId real) {
+    if (real == kNoValue || editor_.is_output(real) || editor_.consumers(real).empty()) return -1;
+    const std::vector<NodeId> readers = editor_.consumers(real);
+    for (const NodeId reader : readers) {
+      if (!is(reader, OpKind::kQuantizeLinear) || node(reader).inputs.size() != 1) return -1;
+    }
+    const ValueId first = node(readers[0]).outputs[0];
+    for (const NodeId reader : readers) {
+      const Value& other = value(node(reader).outputs[0]);
+      if (other.dtype != value(first).dtype || !(*other.quant == *value(first).quant)) return -1;
+      if (editor_.is_output(node(reader).outputs[0]) && reader != readers[0]) return -1;
+    }
+    for (size_t i = 1; i < readers.size(); ++i) {
+      editor_.replace_uses(node(readers[i]).outputs[0], first);
+      editor_.erase(readers[i]);
+    }
+    return readers[0];
+  }
+
+  /// Output 0 of `id` becomes the integers that `quantize` makes of it.
+  void take_output(NodeId id, NodeId quantize) {
+    const ValueId integers = node(quantize).outputs[0];
+    editor_.erase(quantize);
+    editor_.set_output(id, 0, integers);
+    ++changes_;
+  }
+
+  /// Real bounds of a Relu or a Clip with constant scalar bounds.
+  std::optional<ActivationBounds> bounds_of(NodeId id) {
+    if (is(id, OpKind::kRelu)) return ActivationBounds{.lo = 0};
+    if (!is(id, OpKind::kClip)) return std::nullopt;
+    ActivationBounds bounds;
+    for (const size_t i : {1, 2}) {
+      const ValueId bound = node(id).input(i);
+      if (bound == kNoValue) continue;
+      if (!editor_.is_constant(bound) || value(bound).dtype != DType::kF32 ||
+          value(bound).constant.elements() != 1) {
+        return std::nullopt;
+      }
+      (i == 1 ? bounds.lo : bounds.hi) = value(bound).constant.data<const float>()[0];
+    }
+    return bounds;
+  }
+
+  /// The QuantizeLinear (to 8 bits, per tensor) behind `real`, perhaps through a Relu or Clip,
+  /// which is then removed: `bounds` says what it did, unless the integers' own range does it.
+  struct Behind {
+    NodeId quantize = -1;
+    std::optional<ActivationBounds> bounds;
+  };
+  Behind find_behind(ValueId real, bool may_fuse) {
+    if (real == kNoValue || editor_.is_output(real)) return {};
+    NodeId activation = -1;
+    std::optional<ActivationBounds> bounds;
+    if (editor_.consumers(real).size() == 1) {
+      const NodeId reader = editor_.consumers(real)[0];
+      bounds = bounds_of(reader);
+      if (bounds && node(reader).inputs[0] == real) activation = reader;
+    }
+    const NodeId quantize = sole_quantize(activation < 0 ? real : node(activation).outputs[0]);
+    if (quantize < 0 || !is_activation(node(quantize).outputs[0])) return {};
+    if (activation < 0) return {.quantize = quantize};
+    const bool is_redundant = clamps_anyway(value(node(quantize).outputs[0]), *bounds);
+    if (!is_redundant && !may_fuse) return {};
+    editor_.set_input(quantize, 0, real);
+    editor_.erase(activation);
+    ++changes_;
+    if (is_redundant) bounds.reset();
+    return {.quantize = quantize, .bounds = bounds};
+  }
+
+  static bool clamps_anyway(const Value& integers, const ActivationBounds& bounds) {
+    const IntRange range = quantized_range(integers.dtype);
+    const auto scale = static_cast<double>(integers.quant->scale[0]);
+    const int64_t zero_point = integers.quant->zero_point[0];
+    return bounds.lo <= static_cast<double>(range.lo - zero_point) * scale &&
+           bounds.hi >= static_cast<double>(range.hi - zero_point) * scale;
+  }
+
+  Status absorb_compute(NodeId id, const OpDef& op) {
+    if (op.quant.weight_input < 0) return {};
+    const auto slot = static_cast<size_t>(op.quant.weight_input);
+    const ValueId x = integers_of(node(id).input(0));
+    const ValueId w = integers_of(node(id).input(slot));
+    if (!is_activation(x) || w == kNoValue || !is_8bit(value(w).dtype)) return {};
+    const QuantParams& weight = *value(w).quant;
+    if (!weight.per_tensor() && (weight.block_size > 0 || !value(w).shape.has_rank() ||
+                                 weight.axis != weight_axis(op, node(id), value(w).shape.rank()))) {
+      return {};
+    }
+    use_integers(id, 0, x);
+    use_integers(id, slot, w);
+    if (op.quant.bias_input >= 0) {
+      const auto bias_slot = static_cast<size_t>(op.quant.bias_input);
+      const ValueId bias = integers_of(node(id).input(bias_slot));
+      if (bias != kNoValue && editor_.is_constant(bias) && value(bias).dtype == DType::kI32) {
+        use_integers(id, bias_slot, bias);
+      }
+    }
+    const bool may_fuse = find_field(op, "activation") != nullptr && !node(id).has("activation");
+    const Behind behind = find_behind(node(id).output(0), may_fuse);
+    if (behind.quantize < 0) return {};
+    if (behind.bounds) {
+      const bool is_relu = behind.bounds->lo == 0 && std::isinf(behind.bounds->hi);
+      node(id).set("activation", std::string(is_relu ? "Relu" : "Clip"));
+      if (!is_relu) {
+        node(id).set("activation_params", std::vector<float>{behind.bounds->lo, behind.bounds->hi});
+      }
+    }
+    take_output(id, behind.quantize);
+    return {};
+  }
+
+  Status absorb_requantize(NodeId id, const OpDef& op) {
+    std::vector<std::pair<size_t, ValueId>> found;
+    for (size_t i = 0; i < node(id).inputs.size(); ++i) {
+      const ValueId input = node(id).inputs[i];
+      if (input == kNoValue ||
+          (op.quant.data_inputs > 0 && static_cast<int>(i) >= op.quant.data_inputs)) {
+        continue;
+      }
+      if (value(input).dtype != DType::kF32) {
+        if (i == 0) return {};
+        continue;
+      }
+      const ValueId integers = integers_of(input);
+      if (!is_activation(integers)) return {};
+      found.emplace_back(i, integers);
+    }
+    if (found.empty()) return {};
+    const Behind behind = find_behind(node(id).output(0), false);
+    if (behind.quantize < 0) return {};
+    for (const auto& [input, integers] : found) use_integers(id, input, integers);
+    take_output(id, behind.quantize);
+    return {};
+  }
+
+  Status absorb_table(NodeId id) {
+    const ValueId x = integers_of(node(id).input(0));
+    if (!is_activation(x)) return {};
+    const Behind behind = find_behind(node(id).output(0), false);
+    if (behind.quantize < 0) return {};
+    use_integers(id, 0, x);
+    take_output(id, behind.quantize);
+    return {};
+  }
+
+  // Every output must be quantized on input 0's grid.
+  Status absorb_same_scale(NodeId id, const OpDef& op) {
+    const ValueId x = integers_of(node(id).input(0));
+    if (!is_activation(x)) return {};
+    const Grid grid{value(x).dtype, value(x).quant};
+    std::vector<std::pair<size_t, NodeId>> quantizes;
+    for (size_t i = 0; i < node(id).outputs.size(); ++i) {
+      const ValueId output = node(id).outputs[i];
+      if (output == kNoValue || value(output).dtype != DType::kF32) continue;  // MaxPool's indices
+      const NodeId quantize = sole_quantize(output);
+      if (quantize < 0) return {};
+      const Value& integers = value(node(quantize).outputs[0]);
+      if (!(Grid{integers.dtype, integers.quant} == grid)) return {};
+      quantizes.emplace_back(i, quantize);
+    }
+    if (quantizes.empty()) return {};
+    if (op.kind == OpKind::kPad) {
+      OCTAVO_ASSIGN(const ValueId fill, quantized_fill(id, grid));
+      if (fill == kNoValue) return {};
+      while (node(id).inputs.size() < 3) editor_.add_input(id, kNoValue);
+      editor_.set_input(id, 2, fill);
+    }
+    use_integers(id, 0, x);
+    for (const auto& [i, quantize] : quantizes) {
+      const ValueId integers = node(quantize).outputs[0];
+      editor_.erase(quantize);
+      editor_.set_output(id, i, integers);
+    }
+    return {};
+  }
+
+  /// What a Pad fills with, as an integer of `grid`; kNoValue if it is not a constant.
+  Result<ValueId> quantized_fill(NodeId id, const Grid& grid) {
+    const ValueId given = node(id).input(2);
+    Tensor fill = Tensor::scalar(0.0f);
+    if (given != kNoValue) {
+      const ValueId integers = integers_of(given);
+      if (integers != kNoValue && editor_.is_constant(integers) &&
+          Grid{value(integers).dtype, value(integers).quant} == grid) {
+        return integers;
+      }
+      if (!editor_.is_constant(given)) return kNoValue;
+      fill = value(given).constant;
+      if (fill.dtype() != DType::kF32 || fill.elements() != 1) return kNoValue;
+    }
+    OCTAVO_ASSIGN(Tensor integer, Tensor::create(grid.dtype, Shape{}));
+    OCTAVO_TRY(quantize_view(fill.data<const float>().data(), integer.view(grid.params.get())));
+    const ValueId made = editor_.add_constant(concat(node(id).name, "_fill"), std::move(integer));
+    graph_.value(made).quant = grid.params;
+    return made;
+  }
+
+  // Nodes that nothing reads any more; readers come after what they read.
+  void erase_unread() {
+    for (NodeId id = static_cast<NodeId>(graph_.nodes.size()); id-- > 0;) {
+      if (editor_.is_erased(id) || !is(id, OpKind::kDequantizeLinear)) continue;
+      const ValueId output = node(id).outputs[0];
+      if (editor_.consumers(output).empty() && !editor_.is_output(output)) editor_.erase(id);
+    }
+  }
+
+  GraphEditor editor_;
+  Graph& graph_;
+  int changes_ = 0;
+};
+
+}  // namespace
+
+Result<int> collapse_qdq(Graph& graph) { return Collapser(graph).run(); }
+
+}  // namespace octavo
