@@ -59,6 +59,12 @@ Status compare_tensors(const Tensor& actual, const Tensor& expected) {
       [&] { return compare_elements<std::string>(actual, expected); });
 }
 
+/// The test data holds bfloat16 as the integers of its bits.
+Tensor as_declared(const Tensor& tensor, DType dtype) {
+  if (dtype != DType::kBF16 || tensor.dtype() != DType::kU16) return tensor;
+  return Tensor::borrow(dtype, tensor.shape(), tensor.raw(), std::make_shared<Tensor>(tensor));
+}
+
 /// prefix0.pb, prefix1.pb, ... of a folder.
 Result<std::vector<Tensor>> read_tensors(const fs::path& folder, const std::string& prefix) {
   std::vector<Tensor> tensors;
@@ -81,11 +87,13 @@ Status run_data_set(const fs::path& folder, const Graph& graph, Session& session
   }
   NamedTensors feeds;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    feeds.emplace_back(graph.value(graph.inputs[i]).name, inputs[i]);
+    const Value& input = graph.value(graph.inputs[i]);
+    feeds.emplace_back(input.name, as_declared(inputs[i], input.dtype));
   }
   OCTAVO_ASSIGN(const NamedTensors outputs, session.run(feeds));
   for (size_t i = 0; i < expected.size(); ++i) {
-    auto same = compare_tensors(outputs[i].second, expected[i]);
+    const Tensor& actual = outputs[i].second;
+    auto same = compare_tensors(actual, as_declared(expected[i], actual.dtype()));
     if (same) continue;
     same.error().tensor = outputs[i].first;
     return same;
