@@ -1,6 +1,7 @@
 #include "core/passes/passes.h"
 
 #include "core/passes/pass_list.h"
+#include "core/quantization/qdq.h"
 
 namespace octavo {
 namespace {
@@ -32,6 +33,8 @@ constexpr Pass kExecution[] = {
     {"remove_dead_code", remove_dead_code},
 };
 
+constexpr Pass kCollapse[] = {{"collapse_qdq", collapse_qdq}};
+
 }  // namespace
 
 Status run_passes(Graph& graph, std::span<const Pass> passes, const PassOptions& options) {
@@ -47,7 +50,7 @@ Status run_passes(Graph& graph, std::span<const Pass> passes, const PassOptions&
 }
 
 std::span<const Pass> optimize_passes() { return kOptimize; }
-std::span<const Pass> collapse_passes() { return {}; }
+std::span<const Pass> collapse_passes() { return kCollapse; }
 std::span<const Pass> execution_passes() { return kExecution; }
 
 }  // namespace octavo
