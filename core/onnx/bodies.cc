@@ -29,7 +29,7 @@ std::vector<DType> body_input_dtypes(const onnx::GraphProto& body, const Node& n
 }  // namespace
 
 Status ModelImport::import_bodies(std::span<const std::pair<std::string, BoundAttribute>> graphs,
-                                  Scope& scope, Node& node) {
+                                  size_t operands, Scope& scope, Node& node) {
   std::vector<Body> bodies;
   std::vector<ValueId> captured;  // values of scope.builder, in order of first use
   for (const auto& [name, attribute] : graphs) {
@@ -66,7 +66,10 @@ Status ModelImport::import_bodies(std::span<const std::pair<std::string, BoundAt
     }
     node.set(body.attribute, std::make_shared<const Graph>(std::move(body.builder.graph)));
   }
+  // Absent operands keep their places in front of the captured values.
+  node.inputs.resize(operands, kNoValue);
   node.inputs.insert(node.inputs.end(), captured.begin(), captured.end());
+  node.set("captured", static_cast<int64_t>(captured.size()));
   return {};
 }
 

@@ -100,7 +100,11 @@ Status ModelImport::import_attributes(const onnx::NodeProto& proto, Scope& scope
     OCTAVO_ASSIGN(AttributeValue value, import_attribute(*attribute.proto));
     node.set(name, std::move(value));
   }
-  return graphs.empty() ? Status() : import_bodies(graphs, scope, node);
+  if (graphs.empty()) return {};
+  // A Loop has two operands even if both are left out.
+  const auto operands = std::max(static_cast<size_t>(proto.input_size()),
+                                 size_t{proto.op_type() == "Loop" ? 2u : 0u});
+  return import_bodies(graphs, operands, scope, node);
 }
 
 namespace {
