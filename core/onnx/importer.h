@@ -115,8 +115,8 @@ class ModelImport {
 
   // bodies.cc
   struct Body;
-  Status import_bodies(std::span<const std::pair<std::string, BoundAttribute>> graphs, Scope& scope,
-                       Node& node);
+  Status import_bodies(std::span<const std::pair<std::string, BoundAttribute>> graphs,
+                       size_t operands, Scope& scope, Node& node);
 
   // functions.cc
   Status collect_functions();
