@@ -1,5 +1,7 @@
 #include "runtime/ops/broadcast.h"
 
+#include <algorithm>
+
 #include "runtime/ops/move.h"
 
 namespace octavo::ops {
@@ -58,8 +60,9 @@ Result<Broadcast> Broadcast::create(const TensorView& out, std::span<const Tenso
 Broadcast::Cursor Broadcast::seek(int64_t row) const {
   Cursor cursor;
   for (size_t d = dims_.size() - 1; d-- > 0;) {
-    cursor.index[d] = row % dims_[d];
-    row /= dims_[d];
+    const int64_t dim = std::max<int64_t>(dims_[d], 1);
+    cursor.index[d] = row % dim;
+    row /= dim;
     for (size_t i = 0; i < kMaxOperands; ++i) {
       cursor.offsets[i] += cursor.index[d] * strides_[d][i];
     }

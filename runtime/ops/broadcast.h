@@ -33,13 +33,14 @@ class Broadcast {
       });
       return;
     }
-    parallel_for(pool, rows_, kGrain / length + 1, [&](int64_t begin, int64_t end) {
-      Cursor cursor = seek(begin);
-      for (int64_t row = begin; row < end; ++row) {
-        fn(cursor.offsets, row * length, length);
-        advance(cursor);
-      }
-    });
+    parallel_for(pool, rows_, kGrain / length + 1,
+                 [&](int64_t begin, int64_t end) { walk(begin, end, fn); });
+  }
+
+  /// run() on the calling thread, rows in order.
+  template <class Fn>
+  void run_in_order(const Fn& fn) const {
+    if (dims_.back() > 0) walk(0, rows_, fn);
   }
 
  private:
@@ -49,6 +50,14 @@ class Broadcast {
   };
   Cursor seek(int64_t row) const;
   void advance(Cursor& cursor) const;
+  template <class Fn>
+  void walk(int64_t begin, int64_t end, const Fn& fn) const {
+    Cursor cursor = seek(begin);
+    for (int64_t row = begin; row < end; ++row) {
+      fn(cursor.offsets, row * dims_.back(), dims_.back());
+      advance(cursor);
+    }
+  }
 
   std::vector<int64_t> dims_;     // the last one is the row
   std::vector<Offsets> strides_;  // by dimension

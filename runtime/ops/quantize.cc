@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/ops/common.h"
+#include "runtime/ops/convolve.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/matrix.h"
 #include "runtime/quantize_view.h"
@@ -163,10 +164,9 @@ Status infer_matmul_integer(InferContext& context) {
   return {};
 }
 
-/// i8 or u8 operand i minus zero point input `zero_input`.
-Result<Tensor> centered_input(KernelContext& context, size_t i, size_t zero_input,
-                              bool along_rows) {
-  const TensorView& view = context.in(i);
+/// An i8 or u8 operand minus zero point input `zero_input`.
+Result<Tensor> centered_input(const KernelContext& context, const TensorView& view,
+                              size_t zero_input, bool along_rows) {
   if (view.dtype != DType::kI8 && view.dtype != DType::kU8) return bad_dtype(view.dtype);
   std::vector<int32_t> zero_points;
   if (context.has_input(zero_input)) {
@@ -177,8 +177,8 @@ Result<Tensor> centered_input(KernelContext& context, size_t i, size_t zero_inpu
 
 Status matmul_integer(KernelContext& context) {
   OCTAVO_ASSIGN(const MatMulDims dims, matmul_dims(context.in(0).shape, context.in(1).shape));
-  OCTAVO_ASSIGN(const Tensor a, centered_input(context, 0, 2, true));
-  OCTAVO_ASSIGN(const Tensor b, centered_input(context, 1, 3, false));
+  OCTAVO_ASSIGN(const Tensor a, centered_input(context, context.in(0), 2, true));
+  OCTAVO_ASSIGN(const Tensor b, centered_input(context, context.in(1), 3, false));
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, DType::kI32, dims.output));
   for (int64_t i = 0, batches = dims.batch.elements(); i < batches; ++i) {
     const auto [at_a, at_b] = dims.matrices(i);
@@ -189,6 +189,35 @@ Status matmul_integer(KernelContext& context) {
   return {};
 }
 
+Status infer_conv_integer(InferContext& context) {
+  context.set_output(0, DType::kI32);
+  if (!context.shape(0).has_rank() || !context.shape(1).has_rank()) return {};
+  OCTAVO_ASSIGN(context.output(0).shape,
+                conv_output_shape(context.node, context.shape(0), context.shape(1)));
+  return {};
+}
+
+Status conv_integer(KernelContext& context) {
+  const TensorView& x = context.in(0);
+  const TensorView& w = context.in(1);
+  OCTAVO_ASSIGN(const ConvShape shape, conv_shape(context.node, x.shape, w.shape));
+  OCTAVO_ASSIGN(const Shape out_shape, conv_output_shape(context.node, x.shape, w.shape));
+  OCTAVO_ASSIGN(const Tensor a, centered_input(context, context.in(0), 2, false));
+  // One zero point for all weights or one per output channel: rows of the weights as a matrix.
+  TensorView matrix = w;
+  const int64_t channels = w.shape[0];
+  matrix.shape = Shape{channels, w.shape.elements(1, w.shape.rank())};
+  OCTAVO_ASSIGN(const Tensor b, centered_input(context, matrix, 3, true));
+  OCTAVO_ASSIGN(const TensorView out, context.make_output(0, DType::kI32, out_shape));
+  std::fill_n(out.as<int32_t>(), out.elements(), 0);
+  convolve(shape, static_cast<const uint32_t*>(a.raw()), static_cast<const uint32_t*>(b.raw()),
+           out.as<uint32_t>(), context.pool);
+  return {};
+}
+
+constexpr FieldDef kConvIntegerFields[] = {
+    string_field("auto_pad", "NOTSET"), ints_field("dilations"), int_field("group", 1),
+    ints_field("kernel_shape"),         ints_field("pads"),      ints_field("strides")};
 constexpr FieldDef kQuantizeFields[] = {int_field("axis", 1), int_field("saturate", 1),
                                         int_field("block_size", 0), int_field("output_dtype", 0)};
 constexpr FieldDef kDequantizeFields[] = {int_field("axis", 1), int_field("block_size", 0)};
@@ -216,6 +245,13 @@ constexpr OpDef kRows[] = {
      .max_outputs = 3,
      .infer = infer_dynamic_quantize,
      .reference = dynamic_quantize},
+    {.kind = OpKind::kConvInteger,
+     .name = "ConvInteger",
+     .min_inputs = 2,
+     .max_inputs = 4,
+     .fields = kConvIntegerFields,
+     .infer = infer_conv_integer,
+     .reference = conv_integer},
     {.kind = OpKind::kMatMulInteger,
      .name = "MatMulInteger",
      .min_inputs = 2,

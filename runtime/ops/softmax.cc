@@ -1,7 +1,99 @@
+#include <algorithm>
+
+#include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
 
 namespace octavo::ops {
+namespace {
 
-std::span<const OpDef> softmax_ops() { return {}; }
+Status infer_softmax(InferContext& context) {
+  if (context.shape(0).has_rank()) {
+    OCTAVO_TRY(normalize_axis(context.node.get_int("axis"), context.shape(0).rank()));
+  }
+  return infer_like_input(context);
+}
+
+struct Softmax {
+  /// `count` elements `stride` apart.
+  template <class T>
+  static void apply(const T* x, T* y, int64_t count, int64_t stride) {
+    T largest = x[0];
+    for (int64_t i = 1; i < count; ++i) largest = std::max(largest, x[i * stride]);
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      y[i * stride] = std::exp(x[i * stride] - largest);
+      sum += static_cast<double>(y[i * stride]);
+    }
+    const T total = static_cast<T>(sum);
+    for (int64_t i = 0; i < count; ++i) y[i * stride] /= total;
+  }
+};
+struct LogSoftmax {
+  template <class T>
+  static void apply(const T* x, T* y, int64_t count, int64_t stride) {
+    T largest = x[0];
+    for (int64_t i = 1; i < count; ++i) largest = std::max(largest, x[i * stride]);
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      sum += static_cast<double>(std::exp(x[i * stride] - largest));
+    }
+    const T log_sum = static_cast<T>(std::log(sum));
+    for (int64_t i = 0; i < count; ++i) y[i * stride] = x[i * stride] - largest - log_sum;
+  }
+};
+struct Hardmax {
+  template <class T>
+  static void apply(const T* x, T* y, int64_t count, int64_t stride) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < count; ++i) {
+      if (x[i * stride] > x[best * stride]) best = i;
+    }
+    for (int64_t i = 0; i < count; ++i) y[i * stride] = static_cast<T>(i == best);
+  }
+};
+
+template <class Function>
+Status along_axis(KernelContext& context) {
+  const TensorView& x = context.in(0);
+  OCTAVO_ASSIGN(const int axis, normalize_axis(context.node.get_int("axis"), x.shape.rank()));
+  OCTAVO_ASSIGN(const TensorView out, context.make_output(0, x.dtype, x.shape));
+  const AxisSplit split = split_axis(x, axis);
+  if (split.dim == 0) return {};
+  return visit_float(x.dtype, [&]<class T>() -> Status {
+    const T* in = x.as<const T>();
+    T* to = out.as<T>();
+    parallel_for(context.pool, split.outer * split.inner, 16384 / split.dim + 1,
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t j = begin; j < end; ++j) {
+                     const int64_t at = j / split.inner * split.dim * split.inner + j % split.inner;
+                     Function::template apply<T>(in + at, to + at, split.dim, split.inner);
+                   }
+                 });
+    return {};
+  });
+}
+
+constexpr FieldDef kFields[] = {int_field("axis", -1)};
+
+constexpr OpDef row(OpKind kind, const char* name, ReferenceFn reference, float fixed_scale = 0) {
+  return {.kind = kind,
+          .name = name,
+          .fields = kFields,
+          .infer = infer_softmax,
+          .reference = reference,
+          .quant = {.policy = QuantPolicy::kFloatOnly, .fixed_scale = fixed_scale},
+          .layout = LayoutRule::kAgnostic,
+          .flags = kInPlace};
+}
+
+constexpr OpDef kRows[] = {
+    row(OpKind::kSoftmax, "Softmax", half_as_float<along_axis<Softmax>>, 1.0f / 256),
+    row(OpKind::kLogSoftmax, "LogSoftmax", half_as_float<along_axis<LogSoftmax>>),
+    row(OpKind::kHardmax, "Hardmax", half_as_float<along_axis<Hardmax>>),
+};
+
+}  // namespace
+
+std::span<const OpDef> softmax_ops() { return kRows; }
 
 }  // namespace octavo::ops
