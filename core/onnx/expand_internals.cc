@@ -39,7 +39,7 @@ class InternalsExpander {
     // output, so the last one is made first.
     OCTAVO_TRY(expand_activation(id));
     if (node(id).kind == OpKind::kConv) expand_added_input(id, 3);
-    if (node(id).kind == OpKind::kMatMul) expand_added_input(id, 2);
+    if (node(id).kind == OpKind::kMatMul) expand_matmul_bias(id);
     const OpDef* op = find_op(node(id).kind);
     if (op == nullptr) return {};
     for (const FieldDef& field : op->fields) {
@@ -83,6 +83,17 @@ class InternalsExpander {
     while (!clip.inputs.empty() && clip.inputs.back() == kNoValue) clip.inputs.pop_back();
     append(id, std::move(clip), "_before_clip");
     return {};
+  }
+
+  // Matrices become a Gemm, which has a bias (and which other runtimes quantize as one operator).
+  void expand_matmul_bias(NodeId id) {
+    if (node(id).input(2) == kNoValue) return;
+    const auto rank = [&](size_t i) { return graph_.value(node(id).inputs[i]).shape.rank(); };
+    if (rank(0) == 2 && rank(1) == 2 && rank(2) == 1) {
+      node(id).kind = OpKind::kGemm;
+    } else {
+      expand_added_input(id, 2);
+    }
   }
 
   void expand_added_input(NodeId id, size_t input) {

@@ -372,6 +372,7 @@ class Collapser {
     use_integers(id, slot, w);
     if (op.quant.bias_input >= 0) {
       const auto bias_slot = static_cast<size_t>(op.quant.bias_input);
+      if (op.kind == OpKind::kMatMul) fuse_matmul_bias(id);
       const ValueId bias = integers_of(node(id).input(bias_slot));
       if (bias != kNoValue && editor_.is_constant(bias) && value(bias).dtype == DType::kI32) {
         use_integers(id, bias_slot, bias);
@@ -389,6 +390,28 @@ class Collapser {
     }
     take_output(id, behind.quantize);
     return {};
+  }
+
+  // MatMul -> Add of an i32 bias: ONNX's MatMul has no bias of its own.
+  void fuse_matmul_bias(NodeId id) {
+    const ValueId product = node(id).output(0);
+    if (node(id).inputs.size() != 2 || product == kNoValue || !editor_.has_one_use(product)) return;
+    const NodeId add = editor_.consumers(product)[0];
+    if (!is(add, OpKind::kAdd) || node(add).inputs.size() != 2) return;
+    const ValueId bias = node(add).inputs[node(add).inputs[0] == product ? 1 : 0];
+    const ValueId integers = integers_of(bias);
+    const Shape& weight = value(node(id).inputs[1]).shape;
+    if (integers == kNoValue || !editor_.is_constant(integers) ||
+        value(integers).dtype != DType::kI32 || weight.rank() < 2 ||
+        !(value(integers).shape == Shape{weight.back()}) ||
+        !(value(node(add).outputs[0]).shape == value(product).shape)) {
+      return;
+    }
+    editor_.add_input(id, bias);
+    const ValueId sum = node(add).outputs[0];
+    editor_.erase(add);
+    editor_.set_output(id, 0, sum);
+    ++changes_;
   }
 
   Status absorb_requantize(NodeId id, const OpDef& op) {

@@ -1,0 +1,64 @@
+// ONNX's backend node tests (Debian package libonnx-testdata). tests/onnx_node_cases.txt lists
+// those that pass; the list only grows. To add new passes to it:
+//
+//   UPDATE_GOLDEN=1 build/native/tests/octavo_tests --gtest_filter='OnnxNodeCases.*'
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "native/onnx_test.h"
+
+namespace octavo {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFolder = "/usr/share/libonnx-testdata/data/node";
+constexpr const char* kList = OCTAVO_SOURCE_DIR "/tests/onnx_node_cases.txt";
+
+std::set<std::string> read_list() {
+  std::set<std::string> names;
+  std::ifstream file(kList);
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty()) names.insert(line);
+  }
+  return names;
+}
+
+TEST(OnnxNodeCases, ThoseListedPass) {
+  if (!fs::exists(kFolder)) {
+    GTEST_SKIP() << "needs " << kFolder << " (apt-get install libonnx-testdata)";
+  }
+  std::vector<std::string> folders;
+  for (const auto& entry : fs::directory_iterator(kFolder)) {
+    folders.push_back(entry.path().string());
+  }
+  std::ranges::sort(folders);
+  const OnnxTestResult result = run_onnx_tests(folders);
+
+  std::set<std::string> listed = read_list();
+  const std::set<std::string> passed(result.passed.begin(), result.passed.end());
+  for (const auto& [name, why] : result.failed)
+    EXPECT_FALSE(listed.contains(name)) << name << ": " << why;
+  for (const auto& [name, why] : result.unsupported) {
+    EXPECT_FALSE(listed.contains(name)) << name << ": " << why;
+  }
+  std::vector<std::string> news;
+  std::ranges::set_difference(passed, listed, std::back_inserter(news));
+  if (std::getenv("UPDATE_GOLDEN") != nullptr) {
+    listed.insert(news.begin(), news.end());
+    std::ofstream file(kList);
+    for (const std::string& name : listed) file << name << '\n';
+  } else if (!news.empty()) {
+    std::printf("%zu cases pass that are not in %s (%s ...); see the top of this test's file\n",
+                news.size(), kList, news[0].c_str());
+  }
+  EXPECT_GE(passed.size(), 700u);
+}
+
+}  // namespace
+}  // namespace octavo
