@@ -284,26 +284,13 @@ Result<ArrayReader> open_idx(std::unique_ptr<ByteSource> source) {
     return invalid("it does not start as one");
   ArrayReader reader;
   switch (magic[2]) {
-    case 0x08:
-      reader.dtype_ = DType::kU8;
-      break;
-    case 0x09:
-      reader.dtype_ = DType::kI8;
-      break;
-    case 0x0B:
-      reader.dtype_ = DType::kI16;
-      break;
-    case 0x0C:
-      reader.dtype_ = DType::kI32;
-      break;
-    case 0x0D:
-      reader.dtype_ = DType::kF32;
-      break;
-    case 0x0E:
-      reader.dtype_ = DType::kF64;
-      break;
-    default:
-      return invalid("its element type is unknown");
+    case 0x08: reader.dtype_ = DType::kU8; break;
+    case 0x09: reader.dtype_ = DType::kI8; break;
+    case 0x0B: reader.dtype_ = DType::kI16; break;
+    case 0x0C: reader.dtype_ = DType::kI32; break;
+    case 0x0D: reader.dtype_ = DType::kF32; break;
+    case 0x0E: reader.dtype_ = DType::kF64; break;
+    default: return invalid("its element type is unknown");
   }
   if (magic[3] < 1 || magic[3] > kMaxRank)
     return invalid("its number of dimensions is out of range");

@@ -202,8 +202,7 @@ Result<Image> fit_image(const Image& image, const PreprocessConfig& config, int 
                                   : resized;
   };
   switch (config.resize) {
-    case ResizeMode::kNone:
-      return crop(image);
+    case ResizeMode::kNone: return crop(image);
     case ResizeMode::kAuto: {
       // A side that the model leaves open is taken from the other one, or the usual 224.
       const int wanted_height = config.crop_height > 0 ? config.crop_height

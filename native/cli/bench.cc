@@ -1,0 +1,254 @@
+// octavo bench: latency, memory, and time per operator.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "native/cli/terminal.h"
+#include "native/cli/verbs.h"
+#include "native/evaluate.h"
+#include "native/model_file.h"
+
+namespace octavo::cli {
+namespace {
+
+struct Options {
+  std::string model;
+  RunOptions run;
+  std::vector<std::string> shapes, inputs;
+  int64_t runs = 50, warmup = 5;
+  uint64_t seed = 1;
+  bool json = false, per_op = false;
+};
+
+/// SplitMix64.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  uint64_t next() {
+    uint64_t z = (state_ += 0x9E3779B97F4A7C15);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+    return z ^ (z >> 31);
+  }
+  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)
+
+ private:
+  uint64_t state_;
+};
+
+/// Real numbers uniform in [-1, 1), bytes over their range; wider integers are 1, since they are
+/// indices, lengths and rates.
+void fill_random(Tensor& tensor, Random& random) {
+  visit_dtype(
+      tensor.dtype(),
+      [&]<class T>() {
+        for (T& element : tensor.data<T>()) {
+          if (dtype_info(dtype_of<T>).is_float) {
+            element = static_cast<T>(static_cast<ComputeType<T>>(random.uniform() * 2 - 1));
+          } else {
+            element = static_cast<T>(
+                static_cast<ComputeType<T>>(sizeof(T) == 1 ? random.next() & 0x7F : 1));
+          }
+        }
+      },
+      [] {});
+}
+
+Shape parse_shape(const std::string& text) {
+  Shape shape;
+  int64_t dim = 0;
+  bool any_digit = false, ok = !text.empty();
+  for (const char c : text + "x") {
+    if (c >= '0' && c <= '9' && dim < 1'000'000'000) {
+      dim = dim * 10 + (c - '0');
+      any_digit = true;
+    } else if (c == 'x' && any_digit && shape.rank() < kMaxRank) {
+      shape.push_back(dim);
+      dim = 0;
+      any_digit = false;
+    } else {
+      ok = ok && text == "scalar";
+      break;
+    }
+  }
+  if (!ok) throw CLI::ValidationError("--shape", concat("'", text, "' must be like 1x3x224x224"));
+  return text == "scalar" ? Shape{} : shape;
+}
+
+/// Inputs from files, else random ones; open dimensions are 1.
+Result<NamedTensors> make_inputs(const Graph& graph, const Options& options) {
+  OCTAVO_ASSIGN(NamedTensors feeds, read_inputs(graph, options.inputs));
+  const std::vector<std::string> names = input_names(graph);
+  std::vector<std::pair<std::string, Shape>> shapes;
+  for (const std::string& text : options.shapes) {
+    const auto [name, shape] = split_assignment("--shape", text, names);
+    shapes.emplace_back(name, parse_shape(shape));
+  }
+  Random random(options.seed);
+  NamedTensors inputs;
+  for (const ValueId id : graph.inputs) {
+    const Value& value = graph.value(id);
+    const auto is_this = [&](const auto& entry) { return entry.first == value.name; };
+    if (const auto given = std::ranges::find_if(feeds, is_this); given != feeds.end()) {
+      inputs.push_back(*given);
+      continue;
+    }
+    Shape shape = value.shape;
+    if (const auto given = std::ranges::find_if(shapes, is_this); given != shapes.end()) {
+      shape = given->second;
+    } else if (!shape.has_rank()) {
+      return fail(ErrorCode::kInvalidArgument, "the shape of input '", value.name,
+                  "' is open: pass --shape ", value.name, "=1x3x224x224 (or what fits)");
+    }
+    for (int i = 0; i < shape.rank(); ++i) shape[i] = shape[i] < 0 ? 1 : shape[i];
+    OCTAVO_ASSIGN(
+        Tensor tensor,
+        Tensor::create(value.dtype == DType::kUndefined ? DType::kF32 : value.dtype, shape));
+    fill_random(tensor, random);
+    inputs.emplace_back(value.name, std::move(tensor));
+  }
+  return inputs;
+}
+
+/// Adds up the time of each step over all runs.
+class StepTimer final : public Observer {
+ public:
+  bool wants(ValueId) const override { return false; }
+  Status on_value(ValueId, const TensorView&) override { return {}; }
+  bool wants_time() const override { return true; }
+  void on_step(const StepInfo& info, double seconds) override {
+    if (next_ == steps_.size()) steps_.push_back({info, 0});
+    steps_[next_++].seconds += seconds;
+  }
+  void start_run() { next_ = 0; }
+
+  struct TimedStep {
+    StepInfo info;
+    double seconds = 0;
+  };
+  const std::vector<TimedStep>& steps() const { return steps_; }
+
+ private:
+  std::vector<TimedStep> steps_;
+  size_t next_ = 0;
+};
+
+double peak_rss_mb() {
+  struct rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;  // from KiB
+}
+
+/// Billions of operations a second; a multiply-accumulate counts as two.
+double gops(const StepTimer::TimedStep& step, double seconds) {
+  return seconds > 0 ? 2 * static_cast<double>(step.info.macs) / seconds / 1e9 : 0;
+}
+
+Json steps_json(const StepTimer& timer, int64_t runs) {
+  Json list = Json::array();
+  for (const StepTimer::TimedStep& step : timer.steps()) {
+    const double seconds = step.seconds / static_cast<double>(runs);
+    list.push_back({{"name", step.info.name},
+                    {"op", step.info.op},
+                    {"kernel", step.info.kernel},
+                    {"backend", step.info.backend},
+                    {"shape", step.info.shape},
+                    {"ms", seconds * 1e3},
+                    {"macs", step.info.macs},
+                    {"gops", gops(step, seconds)}});
+  }
+  return list;
+}
+
+void print_steps(const StepTimer& timer, int64_t runs) {
+  double total = 0;
+  for (const StepTimer::TimedStep& step : timer.steps()) total += step.seconds;
+  Table table({"step", "op", "kernel", "backend", "shape", "ms", "share", "GOPS"});
+  for (const StepTimer::TimedStep& step : timer.steps()) {
+    const double seconds = step.seconds / static_cast<double>(runs);
+    table.add({step.info.name, step.info.op, step.info.kernel, step.info.backend, step.info.shape,
+               format_number(seconds * 1e3, 4),
+               format_percent(total > 0 ? step.seconds / total : 0),
+               step.info.macs > 0 ? format_number(gops(step, seconds), 1) : "-"});
+  }
+  table.print();
+  std::printf("\n");
+}
+
+Result<int> bench(const Options& options) {
+  OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
+  OCTAVO_ASSIGN(const NamedTensors inputs, make_inputs(loaded.model.graph(), options));
+  const SessionOptions run_options = session_options(options.run);
+  OCTAVO_ASSIGN(Session session, loaded.model.create_session(run_options));
+  std::vector<TensorView> feeds;
+  // The session's graph has the model's inputs, in their order.
+  for (const auto& [name, tensor] : inputs) feeds.push_back(tensor.view());
+  std::vector<TensorView> outputs(session.graph().outputs.size());
+
+  StepTimer timer;
+  std::vector<double> times;
+  Progress progress("bench");
+  for (int64_t i = -options.warmup; i < options.runs; ++i) {
+    timer.start_run();
+    const auto start = std::chrono::steady_clock::now();
+    OCTAVO_TRY(session.run(feeds, outputs, options.per_op && i >= 0 ? &timer : nullptr));
+    const auto end = std::chrono::steady_clock::now();
+    if (i >= 0) {
+      times.push_back(std::chrono::duration<double, std::milli>(end - start).count());
+      progress.update(i + 1, options.runs);
+    }
+  }
+  const double median = quantile(times, 0.5), p90 = quantile(times, 0.9);
+  const double fastest = *std::ranges::min_element(times);
+  const int threads = run_options.pool == nullptr ? 1 : run_options.pool->thread_count();
+  const Shape batch_shape = inputs.empty() ? Shape{} : inputs.front().second.shape();
+  const int64_t batch = batch_shape.rank() > 0 ? batch_shape[0] : 1;
+  if (options.json) {
+    Json json = {{"model", options.model},
+                 {"backend", options.run.backend},
+                 {"threads", threads},
+                 {"batch", batch},
+                 {"runs", options.runs},
+                 {"median_ms", median},
+                 {"p90_ms", p90},
+                 {"min_ms", fastest},
+                 {"peak_rss_mb", peak_rss_mb()},
+                 {"file_bytes", loaded.file_bytes}};
+    if (options.per_op) json["per_op"] = steps_json(timer, options.runs);
+    print_json(json);
+    return 0;
+  }
+  if (options.per_op) print_steps(timer, options.runs);
+  Table table(
+      {"model", "backend", "threads", "batch", "runs", "median", "p90", "min", "peak memory"});
+  table.add({options.model, options.run.backend, std::to_string(threads), std::to_string(batch),
+             std::to_string(options.runs), format_ms(median), format_ms(p90), format_ms(fastest),
+             concat(format_number(peak_rss_mb(), 1), " MiB")});
+  table.print();
+  return 0;
+}
+
+}  // namespace
+
+Verb add_bench(CLI::App& app) {
+  CLI::App* verb = app.add_subcommand("bench", "Measure latency and memory");
+  const auto options = std::make_shared<Options>();
+  verb->add_option("model", options->model, "Model (.onnx or .octavo)")->required();
+  verb->add_option("--runs", options->runs, "Timed runs")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  verb->add_option("--warmup", options->warmup, "Runs before them")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
+  verb->add_option("--shape", options->shapes, "NAME=1x3x224x224; open dimensions are 1 otherwise");
+  verb->add_option("--input", options->inputs, "NAME=FILE.npy instead of random numbers");
+  verb->add_option("--seed", options->seed, "Of the random inputs")->capture_default_str();
+  verb->add_flag("--per-op", options->per_op, "Also the time of each step");
+  add_run_options(*verb, options->run);
+  add_json_flag(*verb, options->json);
+  return {verb, [options] { return bench(*options); }};
+}
+
+}  // namespace octavo::cli

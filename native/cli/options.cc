@@ -1,0 +1,101 @@
+// Options that several verbs have.
+#include <algorithm>
+
+#include "native/cli/verbs.h"
+#include "native/npy.h"
+#include "native/onednn/onednn.h"
+#include "native/thread_pool.h"
+
+namespace octavo::cli {
+
+void add_run_options(CLI::App& app, RunOptions& options) {
+  app.add_option("--threads", options.threads, "Threads; 0: one per core")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--backend", options.backend,
+                 "portable: built-in kernels; default: oneDNN before them")
+      ->check(CLI::IsMember({"portable", "default"}))
+      ->capture_default_str();
+}
+
+SessionOptions session_options(const RunOptions& options) {
+  SessionOptions session;
+  session.pool = make_thread_pool(options.threads);
+  if (options.backend == "default") session.backends.push_back(make_onednn_backend());
+  return session;
+}
+
+void add_data_options(CLI::App& app, DataOptions& options, bool with_labels) {
+  app.add_option(
+         "--data", options.path,
+         "Folder of JPEG/PNG (with labels.csv or a folder per class), .npy, .npz or idx file")
+      ->required();
+  std::string fields;
+  for (const PreprocessField& field : preprocess_fields()) {
+    fields += concat("\n  ", field.name, ": ", field.help);
+  }
+  app.add_option(
+         "--preprocess", options.preprocess,
+         concat("none, unit (x/255), torch, tf, caffe, or a JSON object or file with", fields))
+      ->capture_default_str();
+  if (with_labels) {
+    app.add_option("--labels", options.labels, "Labels: .npy, .csv (file,label) or idx");
+  }
+  app.add_option("--limit", options.limit, "Use only the first samples; 0: all")
+      ->check(CLI::NonNegativeNumber);
+}
+
+Result<std::unique_ptr<Dataset>> open_data(const DataOptions& options, const Graph& graph) {
+  OCTAVO_ASSIGN(PreprocessConfig preprocess, parse_preprocess(options.preprocess));
+  return Dataset::open(
+      options.path, graph,
+      {.preprocess = std::move(preprocess), .labels = options.labels, .limit = options.limit});
+}
+
+void add_json_flag(CLI::App& app, bool& json) {
+  app.add_flag("--json", json, "Print exactly one JSON object on stdout");
+}
+
+void print_json(const Json& object) {
+  std::printf("%s\n", object.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+}
+
+std::pair<std::string, std::string> split_assignment(const std::string& option,
+                                                     const std::string& text,
+                                                     std::span<const std::string> names) {
+  for (size_t at = text.find('='); at != std::string::npos; at = text.find('=', at + 1)) {
+    const std::string name = text.substr(0, at);
+    if (std::ranges::contains(names, name)) return {name, text.substr(at + 1)};
+  }
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos && names.size() == 1) return {names.front(), text};
+  std::string known;
+  for (const std::string& name : names) known += concat(known.empty() ? "'" : ", '", name, "'");
+  const std::string nearest =
+      nearest_name(text.substr(0, equals), std::vector<std::string>(names.begin(), names.end()));
+  throw CLI::ValidationError(
+      option, equals == std::string::npos
+                  ? concat("'", text, "' must be NAME=VALUE; the model's inputs are ", known)
+                  : concat("the model has no input '", text.substr(0, equals), "'; ",
+                           nearest.empty() ? concat("its inputs are ", known)
+                                           : concat("did you mean '", nearest, "'?")));
+}
+
+std::vector<std::string> input_names(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const ValueId id : graph.inputs) names.push_back(graph.value(id).name);
+  return names;
+}
+
+Result<NamedTensors> read_inputs(const Graph& graph, const std::vector<std::string>& assignments) {
+  const std::vector<std::string> names = input_names(graph);
+  NamedTensors feeds;
+  for (const std::string& assignment : assignments) {
+    auto [name, file] = split_assignment("--input", assignment, names);
+    OCTAVO_ASSIGN(Tensor tensor, read_npy(file));
+    feeds.emplace_back(std::move(name), std::move(tensor));
+  }
+  return feeds;
+}
+
+}  // namespace octavo::cli

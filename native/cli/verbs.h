@@ -1,0 +1,65 @@
+// The verbs of the command line, one file each; main.cc only puts them together.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/octavo.h"
+#include "native/dataset.h"
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+namespace octavo::cli {
+
+using Json = nlohmann::ordered_json;
+
+/// Runs a verb after its options are parsed; gives the exit code, 0 or 1. Throws CLI::ParseError
+/// for wrong usage that parsing alone cannot see.
+using VerbFn = std::function<Result<int>()>;
+struct Verb {
+  CLI::App* app;
+  VerbFn run;
+};
+
+Verb add_quantize(CLI::App& app);
+Verb add_run(CLI::App& app);
+Verb add_eval(CLI::App& app);
+Verb add_compare(CLI::App& app);
+Verb add_bench(CLI::App& app);
+Verb add_test(CLI::App& app);
+Verb add_inspect(CLI::App& app);
+
+// Options that several verbs have, and what follows from them.
+
+struct RunOptions {
+  int threads = 0;
+  std::string backend = "portable";
+};
+void add_run_options(CLI::App& app, RunOptions& options);
+/// The threads and backend that the options ask for; made once and shared by sessions.
+SessionOptions session_options(const RunOptions& options);
+
+struct DataOptions {
+  std::string path, labels, preprocess = "none";
+  int64_t limit = 0;
+};
+/// --data, --preprocess and, if `with_labels`, --labels; --limit.
+void add_data_options(CLI::App& app, DataOptions& options, bool with_labels);
+Result<std::unique_ptr<Dataset>> open_data(const DataOptions& options, const Graph& graph);
+
+void add_json_flag(CLI::App& app, bool& json);
+/// Prints the verb's one object on stdout. Bytes that are no UTF-8 are replaced.
+void print_json(const Json& object);
+
+/// "NAME=VALUE" split at the first "=" that leaves one of `names`; VALUE alone if there is one
+/// name. Throws CLI::ValidationError if no name fits.
+std::pair<std::string, std::string> split_assignment(const std::string& option,
+                                                     const std::string& text,
+                                                     std::span<const std::string> names);
+std::vector<std::string> input_names(const Graph& graph);
+
+/// A feed for every --input NAME=FILE.npy.
+Result<NamedTensors> read_inputs(const Graph& graph, const std::vector<std::string>& assignments);
+
+}  // namespace octavo::cli

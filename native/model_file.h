@@ -1,0 +1,25 @@
+// Models in files.
+#pragma once
+
+#include <string>
+
+#include "core/octavo.h"
+
+namespace octavo {
+
+struct LoadedModel {
+  Model model;
+  int64_t file_bytes = 0;  // of the file and of the external-data files it names
+};
+
+/// Maps and loads an ONNX or .octavo file. External data are read only from regular files that,
+/// with links followed, lie in the model's folder. Errors name the file.
+Result<LoadedModel> load_model(const std::string& path, bool optimize = true);
+
+/// Whether the name ends in .onnx or .octavo, which decides the format.
+bool has_model_extension(const std::string& path);
+/// Writes the format of the name's extension, under a temporary name first. Returns the file's
+/// size in bytes.
+Result<int64_t> save_model(const Model& model, const std::string& path);
+
+}  // namespace octavo

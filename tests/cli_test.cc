@@ -1,0 +1,204 @@
+// Runs the built command.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cmath>
+#include <fstream>
+#include <sstream>
+
+#include "native/model_file.h"
+#include "native/npy.h"
+#include "tests/temp_dir.h"
+#include <nlohmann/json.hpp>
+
+namespace octavo {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Ran {
+  int exit_code = -1;
+  std::string out, err;
+  Json json() const { return Json::parse(out, nullptr, false); }
+};
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+class Cli : public testing::Test {
+ protected:
+  /// A classifier of 4 features into 3 classes: scores are the first three features.
+  void SetUp() override {
+    Graph graph;
+    graph.symbols = {"N"};
+    const ValueId x = graph.add_value({.name = "x", .dtype = DType::kF32, .shape = {-2, 4}});
+    const ValueId w = graph.add_value(
+        {.name = "w",
+         .dtype = DType::kF32,
+         .shape = {4, 3},
+         .constant = Tensor::of<float>({4, 3}, {1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0})});
+    const ValueId y =
+        graph.add_value({.name = "scores/y:0", .dtype = DType::kF32, .shape = {-2, 3}});
+    graph.inputs = {x};
+    graph.outputs = {y};
+    graph.nodes.push_back(
+        {.kind = OpKind::kMatMul, .inputs = {x, w}, .outputs = {y}, .name = "fc"});
+    const auto saved =
+        save_model(Model(std::make_shared<const Graph>(std::move(graph))), dir_.path("m.octavo"));
+    ASSERT_TRUE(saved) << saved.error().to_string();
+    ASSERT_TRUE(
+        write_npy(dir_.path("data.npy"),
+                  Tensor::of<float>({4, 4}, {9, 1, 2, 0, 1, 9, 2, 0, 1, 2, 9, 0, 9, 1, 2, 0})));
+    ASSERT_TRUE(write_npy(dir_.path("data_labels.npy"), Tensor::of<int64_t>({4}, {0, 1, 2, 2})));
+  }
+
+  /// Paths of the test's folder stand as @name.
+  Ran run(std::string arguments) const {
+    for (size_t at = arguments.find('@'); at != std::string::npos; at = arguments.find('@')) {
+      arguments.replace(at, 1, dir_.path());
+    }
+    const std::string command =
+        concat(OCTAVO_BINARY, " ", arguments, " >", dir_.path(".out"), " 2>", dir_.path(".err"));
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text(dir_.path(".out")),
+            read_text(dir_.path(".err"))};
+  }
+
+  void expect_failure(const std::string& arguments, int exit_code,
+                      const std::string& message) const {
+    const Ran ran = run(arguments);
+    EXPECT_EQ(ran.exit_code, exit_code) << arguments << "\n" << ran.err;
+    EXPECT_NE(ran.err.find("octavo: error: "), std::string::npos) << ran.err;
+    EXPECT_NE(ran.err.find(message), std::string::npos) << arguments << "\n" << ran.err;
+    // One line, after which nothing comes.
+    const size_t line = ran.err.rfind("octavo: error: ");
+    EXPECT_EQ(ran.err.find('\n', line), ran.err.size() - 1) << ran.err;
+    EXPECT_EQ(ran.out, "") << arguments;
+    EXPECT_FALSE(std::filesystem::exists(dir_.path("out.octavo"))) << arguments;
+  }
+
+  TempDir dir_;
+};
+
+TEST_F(Cli, EvalCountsRightAnswers) {
+  const Ran ran = run("eval @m.octavo --data @data.npy --threads 1 --json");
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ran.json()["metric"], "top1");
+  EXPECT_EQ(ran.json()["value"], 0.75);
+  EXPECT_EQ(ran.json()["samples"], 4);
+  const Ran top5 = run("eval @m.octavo --data @data.npy --metric top5 --json");
+  EXPECT_EQ(top5.json()["value"], 1.0);
+}
+
+TEST_F(Cli, RunWritesOutputsUnderSafeNames) {
+  const Ran ran = run("run @m.octavo --input x=@data.npy --output-dir @outputs --json");
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const std::string file = ran.json()["outputs"][0]["file"];
+  EXPECT_EQ(std::filesystem::path(file).filename(), "scores_y_0.npy");
+  const auto tensor = read_npy(file);
+  ASSERT_TRUE(tensor) << tensor.error().message;
+  EXPECT_EQ(tensor->shape(), (Shape{4, 3}));
+  EXPECT_EQ(tensor->data<float>()[0], 9);
+}
+
+TEST_F(Cli, QuantizeWritesAModelThatEvaluatesAndCompares) {
+  const Ran ran = run(
+      "quantize @m.octavo --data @data.npy -o @out.octavo --weight-granularity per_channel --json");
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ran.json()["samples"], 4);
+  EXPECT_EQ(ran.json()["config"]["static_quant"]["global"]["weight_granularity"], "per_channel");
+  EXPECT_EQ(ran.json()["check"]["agreement"], 1.0);
+  EXPECT_EQ(run("eval @out.octavo --data @data.npy --json").json()["value"], 0.75);
+  const Ran compared = run("compare @m.octavo @out.octavo --data @data.npy --json");
+  ASSERT_EQ(compared.exit_code, 0) << compared.err;
+  EXPECT_EQ(compared.json()["agreement"], 1.0);
+  EXPECT_GT(compared.json()["outputs"][0]["sqnr_db"], 30);
+  EXPECT_EQ(run("inspect @out.octavo --json").json()["quantized_nodes"], 1);
+}
+
+TEST_F(Cli, LocalConfigurationLeavesNodesFloat) {
+  const Ran ran = run(
+      "quantize @m.octavo --data @data.npy -o @out.octavo --set-local fc=act_dtype:fp32 --json");
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ran.json()["nodes"][0]["quantized"], false);
+  EXPECT_NE(ran.json()["nodes"][0]["reason"], "");
+}
+
+TEST_F(Cli, BenchReportsLatency) {
+  const Ran ran = run("bench @m.octavo --threads 1 --runs 5 --shape 7x4 --per-op --json");
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const Json json = ran.json();
+  EXPECT_EQ(json["backend"], "portable");
+  EXPECT_EQ(json["threads"], 1);
+  EXPECT_EQ(json["batch"], 7);
+  EXPECT_LE(json["min_ms"], json["median_ms"]);
+  EXPECT_LE(json["median_ms"], json["p90_ms"]);
+  EXPECT_GT(json["peak_rss_mb"], 0);
+  ASSERT_FALSE(json["per_op"].empty());
+  EXPECT_EQ(json["per_op"][0]["macs"], 7 * 4 * 3);
+}
+
+TEST_F(Cli, WrongUsageIsExitCode2) {
+  expect_failure("", 2, "--help");
+  expect_failure("quantise @m.octavo", 2, "did you mean 'quantize'");
+  expect_failure("eval @m.octavo", 2, "--data is required");
+  expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --weight-dtype int3", 2,
+                 "int3");
+  expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --act-sym maybe", 2, "maybe");
+  expect_failure("quantize @m.octavo --data @data.npy -o @out.bin", 2, ".octavo");
+  expect_failure("quantize @m.octavo --data @data.npy -o @m.octavo", 2, "is an input file");
+  expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --set-local fc", 2,
+                 "NAME=FIELD:VALUE");
+  expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --set-local fc=act_dtpe:fp32",
+                 2, "did you mean 'act_dtype'");
+  expect_failure("run @m.octavo --input z=@data.npy --output-dir @o", 2, "no input 'z'");
+  expect_failure("bench @m.octavo --shape 1xx4", 2, "1xx4");
+}
+
+TEST_F(Cli, BadInputIsExitCode1AndLeavesNoOutput) {
+  dir_.write("empty.onnx", "");
+  dir_.write("noise.onnx", std::string("\x7F\x00\xFFnoise", 8));
+  const auto model = read_file(dir_.path("m.octavo"));
+  dir_.write("cut.octavo", std::span(*model).first(model->size() / 2));
+  for (const char* bad : {"absent.onnx", "empty.onnx", "noise.onnx", "cut.octavo"}) {
+    expect_failure(concat("quantize @", bad, " --data @data.npy -o @out.octavo"), 1, bad);
+  }
+  ASSERT_TRUE(
+      write_npy(dir_.path("nan.npy"), Tensor::of<float>({2, 4}, {1, 1, 1, 1, 1, NAN, 1, 1})));
+  expect_failure("quantize @m.octavo --data @nan.npy -o @out.octavo", 1, "nan.npy");
+  ASSERT_TRUE(write_npy(dir_.path("wide.npy"), *Tensor::create(DType::kF32, {2, 5})));
+  expect_failure("quantize @m.octavo --data @wide.npy -o @out.octavo", 1, "Nx4");
+  expect_failure("quantize @m.octavo --data @absent -o @out.octavo", 1, "absent");
+  expect_failure("quantize @m.octavo --data @data.npy -o @absent/out.octavo", 1, "absent");
+  expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --set-local f=act_dtype:fp32",
+                 1, "'f'");
+  expect_failure("eval @m.octavo --data @wide.npy", 1, "Nx4");
+  ASSERT_TRUE(write_npy(dir_.path("unlabelled.npy"), *Tensor::create(DType::kF32, {2, 4})));
+  expect_failure("eval @m.octavo --data @unlabelled.npy", 1, "--labels");
+  ASSERT_TRUE(write_npy(dir_.path("ints.npy"), *Tensor::create(DType::kI64, {2, 4})));
+  expect_failure("run @m.octavo --input @ints.npy --output-dir @o", 1, "'x'");
+}
+
+TEST_F(Cli, WithJsonAnErrorIsOneObjectToo) {
+  for (const char* arguments :
+       {"eval @absent.onnx --data @data.npy --json", "eval --json", "evaal --json"}) {
+    const Ran ran = run(arguments);
+    EXPECT_NE(ran.exit_code, 0);
+    ASSERT_TRUE(ran.json().is_object()) << ran.out;
+    EXPECT_NE(ran.json()["error"]["message"], "");
+  }
+}
+
+TEST_F(Cli, NoColoursWithoutATerminal) {
+  const Ran ran = run("inspect @m.octavo --nodes");
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ran.out.find('\x1b'), std::string::npos);
+  EXPECT_NE(ran.out.find("MatMul"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace octavo
