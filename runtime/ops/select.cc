@@ -30,11 +30,11 @@ Status where(KernelContext& context) {
   visit_dtype_size(x.dtype, [&]<class T>() {
     const int64_t sc = broadcast.stride(0), sx = broadcast.stride(1), sy = broadcast.stride(2);
     broadcast.run(context.pool, [&](const Broadcast::Offsets& offsets, int64_t at, int64_t count) {
-      const bool* c = condition.as<const bool>() + offsets[0];
+      const uint8_t* c = condition.as<const uint8_t>() + offsets[0];
       const T* from_x = x.as<const T>() + offsets[1];
       const T* from_y = y.as<const T>() + offsets[2];
       T* to = out.as<T>() + at;
-      for (int64_t i = 0; i < count; ++i) to[i] = c[i * sc] ? from_x[i * sx] : from_y[i * sy];
+      for (int64_t i = 0; i < count; ++i) to[i] = c[i * sc] != 0 ? from_x[i * sx] : from_y[i * sy];
     });
   });
   return {};

@@ -37,8 +37,8 @@ OCTAVO_REAL_FUNCTION(GeluErf, T(0.5) * x * (T(1) + std::erf(x * T(0.707106781186
 OCTAVO_REAL_FUNCTION(GeluTanh, T(0.5) * x *
                                    (T(1) + std::tanh(T(0.79788456080286535588) *
                                                      (x + T(0.044715) * x * x * x))));
-OCTAVO_REAL_FUNCTION(HardSigmoid, std::clamp<T>(p.alpha* x + p.beta, 0, 1));
-OCTAVO_REAL_FUNCTION(HardSwish, x* std::clamp<T>(x / T(6) + T(0.5), 0, 1));
+OCTAVO_REAL_FUNCTION(HardSigmoid, std::clamp<T>((p.alpha * x) + p.beta, 0, 1));
+OCTAVO_REAL_FUNCTION(HardSwish, (x * std::clamp<T>(x / T(6) + T(0.5), 0, 1)));
 OCTAVO_REAL_FUNCTION(LeakyRelu, x < 0 ? p.alpha * x : x);
 OCTAVO_REAL_FUNCTION(Log, std::log(x));
 OCTAVO_REAL_FUNCTION(Reciprocal, T(1) / x);
@@ -55,7 +55,7 @@ OCTAVO_REAL_FUNCTION(Sqrt, std::sqrt(x));
 OCTAVO_REAL_FUNCTION(Tan, std::tan(x));
 OCTAVO_REAL_FUNCTION(Tanh, std::tanh(x));
 OCTAVO_REAL_FUNCTION(ThresholdedRelu, x > p.alpha ? x : T(0));
-OCTAVO_REAL_FUNCTION(Mish, x* std::tanh(Softplus::apply(x, p)));
+OCTAVO_REAL_FUNCTION(Mish, (x * std::tanh(Softplus::apply(x, p))));
 #undef OCTAVO_REAL_FUNCTION
 
 // Functions of any number. Integers wrap around: the negative of the lowest is itself.
@@ -160,7 +160,7 @@ Status gelu(KernelContext& context) {
   return fail(ErrorCode::kInvalidModel, "approximate must be none or tanh, not ", approximate);
 }
 
-/// `kIntegers`: integers too; otherwise integers only.
+/// On integers, and, with `kFloats`, on every number.
 template <class Function, bool kFloats>
 Status number(KernelContext& context) {
   const TensorView& x = context.in(0);
