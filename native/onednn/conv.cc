@@ -6,16 +6,18 @@
 #include "runtime/ops/spatial.h"
 
 namespace octavo::onednn {
-namespace {
 
 bool supports_conv(const PlanGraph& graph, const Node& node) {
   const ValueId weight = node.input(1);
-  if (!graph.is_constant(weight) || !supports_dtypes(graph, node)) return false;
+  if (node.kind != OpKind::kConv || !graph.is_constant(weight) || !supports_dtypes(graph, node))
+    return false;
   const int rank = graph.info(weight).shape.rank();
   if (rank < 3 || rank > 5) return false;
   const ValueId residual = node.input(3);
   return residual == kNoValue || graph.info(residual).shape == graph.info(node.output(0)).shape;
 }
+
+namespace {
 
 Result<std::unique_ptr<Step>> create_conv(const PlanGraph& graph, const Node& node, Layout layout) {
   const TensorInfo &x = graph.info(node.input(0)), &w = graph.info(node.input(1));
@@ -47,8 +49,7 @@ Result<std::unique_ptr<Step>> create_conv(const PlanGraph& graph, const Node& no
       strides.push_back(window.stride[i]);
       dilates.push_back(window.dilation[i] - 1);
       begin.push_back(window.pad_begin[i]);
-      end.push_back((y.shape[d + 2] - 1) * window.stride[i] + window.extent(d) - x.shape[d + 2] -
-                    window.pad_begin[i]);
+      end.push_back(window_end_pad(window, d, x.shape[d + 2], y.shape[d + 2]));
     }
     const dnnl::convolution_forward::primitive_desc description(
         cpu_engine(), dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, src,

@@ -3,10 +3,10 @@
 #include "native/onednn/primitive_step.h"
 
 namespace octavo::onednn {
-namespace {
 
 // Constant 2-D weights; Gemm in the form x * op(w) + bias.
 bool supports_matmul(const PlanGraph& graph, const Node& node) {
+  if (node.kind != OpKind::kMatMul && node.kind != OpKind::kGemm) return false;
   const ValueId weight = node.input(1);
   if (!graph.is_constant(weight) || graph.info(weight).shape.rank() != 2) return false;
   if (graph.info(node.input(0)).shape.rank() < 2 || !supports_dtypes(graph, node)) return false;
@@ -15,6 +15,8 @@ bool supports_matmul(const PlanGraph& graph, const Node& node) {
          (node.get_int("transA") == 0 && node.get_float("alpha") == 1 &&
           node.get_float("beta") == 1);
 }
+
+namespace {
 
 Result<std::unique_ptr<Step>> create_matmul(const PlanGraph& graph, const Node& node, Layout) {
   const TensorInfo &x = graph.info(node.input(0)), &w = graph.info(node.input(1));

@@ -11,4 +11,8 @@ namespace octavo {
 /// the portable kernels do faster is not claimed (docs/performance.md has the measurements).
 std::shared_ptr<Backend> make_onednn_backend();
 
+/// The `itex` backend: the same operators through oneDNN's Graph API, the way Intel's extension for
+/// TensorFlow runs a quantized graph.
+std::shared_ptr<Backend> make_onednn_graph_backend();
+
 }  // namespace octavo

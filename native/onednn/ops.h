@@ -5,6 +5,7 @@
 #include <span>
 
 #include "runtime/backend.h"
+#include "runtime/ops/spatial.h"
 
 namespace octavo::onednn {
 
@@ -18,5 +19,15 @@ struct PrimitiveDef {
 
 std::span<const PrimitiveDef> conv_primitives();    // conv.cc
 std::span<const PrimitiveDef> matmul_primitives();  // matmul.cc
+
+/// Which nodes oneDNN computes, by primitives or by its Graph API.
+bool supports_conv(const PlanGraph& graph, const Node& node);    // conv.cc
+bool supports_matmul(const PlanGraph& graph, const Node& node);  // matmul.cc
+
+/// Padding behind the last element of spatial dimension i that gives the output its size.
+inline int64_t window_end_pad(const ops::Window& window, int i, int64_t input, int64_t output) {
+  const auto d = static_cast<size_t>(i);
+  return (output - 1) * window.stride[d] + window.extent(i) - input - window.pad_begin[d];
+}
 
 }  // namespace octavo::onednn
