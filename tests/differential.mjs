@@ -119,9 +119,18 @@ async function testFloat(name, spec) {
 
 // Ways of quantizing the digit model, each of which both sides must understand alike.
 const quantizations = {
-  default: [],
-  per_channel: ["--weight-granularity", "per_channel"],
-  asymmetric: ["--act-dtype", "uint8", "--act-algo", "minmax"],
+  symmetric: [],
+  "per channel": ["--weight-granularity", "per_channel"],
+  "asymmetric uint8": [
+    "--act-sym",
+    "false",
+    "--act-dtype",
+    "uint8",
+    "--weight-granularity",
+    "per_channel",
+  ],
+  "asymmetric int8": ["--act-sym", "false", "--act-dtype", "int8"],
+  "uint8 weights": ["--weight-dtype", "uint8", "--weight-sym", "false", "--act-sym", "false"],
 };
 
 async function testQuantized(flags) {

@@ -21,9 +21,8 @@ export function tool(name, ...args) {
   });
   if (done.error) throw done.error;
   if (done.status !== 0) {
-    throw new Error(
-      `${name} ${args[0]} ended with ${done.status ?? done.signal}: ${done.stderr.trim()}`,
-    );
+    const message = done.stderr.trim().split("\n").at(-1);
+    throw new Error(`${name} ${args[0]} ended with ${done.status ?? done.signal}: ${message}`);
   }
   return done.stdout;
 }
