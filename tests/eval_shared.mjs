@@ -32,7 +32,7 @@ const models = {
 async function ortTop1(model, folder) {
   const session = await ortSession(model);
   const [meta] = session.inputMetadata;
-  const inputs = readNpy(join(folder, "inputs.npy"));
+  const inputs = readNpy(join(folder, "input0.npy"));
   const labels = readNpy(join(folder, "labels.npy")).data;
   const elements = inputs.data.length / labels.length;
   const dims = [1, ...inputs.dims.slice(1)];
@@ -86,8 +86,8 @@ for (const [name, { calib, tests, preprocess, limit }] of Object.entries(models)
       ...prepare,
       ...(limit ? ["--limit", limit] : []),
     ];
-    const float = octavoJson("eval", model, ...data, "--save-inputs", saved).value;
-    const int8 = octavoJson("eval", small, ...data).value;
+    const float = octavoJson("eval", model, ...data, "--save-inputs", saved).value * 100;
+    const int8 = octavoJson("eval", small, ...data).value * 100;
     const comparison = octavoJson("compare", model, small, ...data);
     const row = [
       float.toFixed(2),
@@ -95,7 +95,7 @@ for (const [name, { calib, tests, preprocess, limit }] of Object.entries(models)
       (float - int8).toFixed(2),
       (await ortTop1(model, saved)).toFixed(2),
       (await ortTop1(small, saved)).toFixed(2),
-      comparison.agreement.toFixed(2),
+      (100 * comparison.agreement).toFixed(2),
       comparison.outputs[0].sqnr_db.toFixed(1),
       (statSync(small).size / statSync(model).size).toFixed(3),
       floatMs.toFixed(3),

@@ -1,20 +1,57 @@
 // octavo eval: accuracy on labelled data.
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
 #include "native/evaluate.h"
 #include "native/model_file.h"
+#include "native/npy.h"
 
 namespace octavo::cli {
 namespace {
 
 struct Options {
-  std::string model, metric = "top1";
+  std::string model, metric = "top1", save_inputs;
   DataOptions data;
   RunOptions run;
   bool json = false;
 };
+
+/// The samples as the model gets them, for comparisons with other runtimes: input0.npy, ... with
+/// samples along their first axis, and labels.npy.
+Status save_inputs(Dataset& data, const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    return fail(ErrorCode::kIo, "cannot make the folder '", folder, "': ", error.message());
+  }
+  std::vector<std::vector<Tensor>> feeds;  // by input
+  while (true) {
+    OCTAVO_ASSIGN(const auto feed, data.next());
+    if (!feed) break;
+    feeds.resize(feed->size());
+    for (size_t i = 0; i < feed->size(); ++i) feeds[i].push_back((*feed)[i].second);
+  }
+  for (size_t i = 0; i < feeds.size(); ++i) {
+    Shape shape = feeds[i][0].shape();
+    shape[0] = data.size();
+    OCTAVO_ASSIGN(Tensor all, Tensor::create(feeds[i][0].dtype(), shape));
+    auto* to = static_cast<std::byte*>(all.raw());
+    auto left = static_cast<size_t>(all.bytes());
+    for (const Tensor& feed : feeds[i]) {  // the last batch is filled up with repeats
+      const auto bytes = feed.raw_bytes().first(std::min<size_t>(feed.raw_bytes().size(), left));
+      to = std::ranges::copy(bytes, to).out;
+      left -= bytes.size();
+    }
+    OCTAVO_TRY(write_npy(concat(folder, "/input", i, ".npy"), all));
+  }
+  std::vector<int64_t> labels;
+  for (int64_t i = 0; i < data.size(); ++i) labels.push_back(data.label(i));
+  OCTAVO_TRY(write_npy(folder + "/labels.npy", Tensor::vector_i64(labels)));
+  return {};
+}
 
 Result<int> eval(const Options& options) {
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
@@ -25,6 +62,10 @@ Result<int> eval(const Options& options) {
     Progress progress("eval");
     OCTAVO_ASSIGN(evaluation,
                   evaluate(session, *data, options.metric == "top5" ? 5 : 1, progress.fn()));
+  }
+  if (!options.save_inputs.empty()) {
+    OCTAVO_TRY(data->rewind());
+    OCTAVO_TRY(save_inputs(*data, options.save_inputs));
   }
   const TopK& accuracy = evaluation.accuracy;
   if (options.json) {
@@ -56,6 +97,8 @@ Verb add_eval(CLI::App& app) {
                    "Share of samples whose label scores best, or among the best 5")
       ->check(CLI::IsMember({"top1", "top5"}))
       ->capture_default_str();
+  verb->add_option("--save-inputs", options->save_inputs,
+                   "Folder for the preprocessed samples (input0.npy, ...) and labels.npy");
   add_run_options(*verb, options->run);
   add_json_flag(*verb, options->json);
   return {verb, [options] { return eval(*options); }};

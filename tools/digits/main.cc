@@ -1,35 +1,12 @@
 // octavo_digits: writes a series of handwritten digits as two .npy files.
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
 
-#include "native/files.h"
+#include "native/npy.h"
 #include "tools/digits/digits.h"
 #include <CLI/CLI.hpp>
-
-namespace {
-
-/// A version 1.0 .npy file of uint8.
-std::vector<uint8_t> npy(const std::string& shape, const std::vector<uint8_t>& data) {
-  std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + ", }";
-  header.append(63 - (10 + header.size()) % 64, ' ');
-  header += '\n';
-  std::vector<uint8_t> out = {0x93,
-                              'N',
-                              'U',
-                              'M',
-                              'P',
-                              'Y',
-                              1,
-                              0,
-                              static_cast<uint8_t>(header.size() & 255),
-                              static_cast<uint8_t>(header.size() >> 8)};
-  out.insert(out.end(), header.begin(), header.end());
-  out.insert(out.end(), data.begin(), data.end());
-  return out;
-}
-
-}  // namespace
 
 int main(int argc, char** argv) {
   using namespace octavo;
@@ -52,16 +29,22 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.0, 2.0));
   CLI11_PARSE(app, argc, argv);
 
-  std::vector<uint8_t> images, classes;
-  images.reserve(count * digits::kSize * digits::kSize);
-  for (uint64_t i = 0; i < count; ++i) {
-    const digits::Sample sample = digits::sample(seed, i, options);
-    images.insert(images.end(), sample.image.begin(), sample.image.end());
-    classes.push_back(sample.label);
+  auto images =
+      Tensor::create(DType::kU8, {static_cast<int64_t>(count), digits::kSize, digits::kSize});
+  auto classes = Tensor::create(DType::kU8, {static_cast<int64_t>(count)});
+  Status status;
+  if (images && classes) {
+    auto pixel = images->data<uint8_t>().begin();
+    for (uint64_t i = 0; i < count; ++i) {
+      const digits::Sample sample = digits::sample(seed, i, options);
+      pixel = std::ranges::copy(sample.image, pixel).out;
+      classes->data<uint8_t>()[i] = sample.label;
+    }
+    status = write_npy(out, *images);
+    if (status && !labels.empty()) status = write_npy(labels, *classes);
+  } else {
+    status = fail(ErrorCode::kOutOfMemory, "no memory for ", count, " images; lower --count");
   }
-  const std::string n = std::to_string(count);
-  Status status = write_file(out, npy("(" + n + ", 28, 28)", images));
-  if (status && !labels.empty()) status = write_file(labels, npy("(" + n + ",)", classes));
   if (!status) {
     std::fprintf(stderr, "octavo_digits: %s\n", status.error().to_string().c_str());
     return 1;
