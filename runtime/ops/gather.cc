@@ -49,9 +49,6 @@ Status normalize_indices(Tensor& indices, int64_t size) {
 
 namespace {
 
-// Compress without an axis works on the flattened input.
-constexpr int64_t kNoAxis = std::numeric_limits<int64_t>::min();
-
 constexpr FieldDef kAxisFields[] = {int_field("axis")};
 constexpr FieldDef kGatherNDFields[] = {int_field("batch_dims")};
 constexpr FieldDef kCompressFields[] = {int_field("axis", kNoAxis)};

@@ -8,6 +8,10 @@
 
 namespace octavo::ops {
 
+/// Default of an `axis` attribute without which an operator (Compress, Unique) works on the
+/// flattened input.
+inline constexpr int64_t kNoAxis = std::numeric_limits<int64_t>::min();
+
 /// An i32 or i64 tensor as i64: its own memory if it is that, else a converted copy.
 Result<Tensor> as_i64(const TensorView& view);
 
