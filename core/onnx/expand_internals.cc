@@ -43,7 +43,9 @@ class InternalsExpander {
     const OpDef* op = find_op(node(id).kind);
     if (op == nullptr) return {};
     for (const FieldDef& field : op->fields) {
-      if (!field.internal || !node(id).has(field.name)) continue;
+      // The writer turns captured inputs back into uses of outer names.
+      const bool implied = std::string_view(field.name) == "captured";
+      if (!field.internal || implied || !node(id).has(field.name)) continue;
       return fail(ErrorCode::kInternal, op->name, ": '", field.name, "' has no form in ONNX");
     }
     return {};
