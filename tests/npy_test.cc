@@ -68,7 +68,7 @@ std::string zip_file(const std::vector<ZipMember>& members) {
     const size_t offset = file.size();
     file += std::string("PK\3\4") + common + member.name + stored;
     directory += std::string("PK\1\2") + std::string("\x14\0", 2) + common;
-    put(directory, 0, 2 + 2 + 2 + 4);
+    directory.append(2 + 2 + 2 + 4, '\0');
     put(directory, offset, 4);
     directory += member.name;
   }

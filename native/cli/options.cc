@@ -12,9 +12,10 @@ void add_run_options(CLI::App& app, RunOptions& options) {
   app.add_option("--threads", options.threads, "Threads; 0: one per core")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app.add_option("--backend", options.backend,
-                 "portable: built-in kernels; default: oneDNN before them")
-      ->check(CLI::IsMember({"portable", "default"}))
+  app.add_option(
+         "--backend", options.backend,
+         "portable: built-in kernels; default: oneDNN primitives before them; itex: oneDNN Graph")
+      ->check(CLI::IsMember({"portable", "default", "itex"}))
       ->capture_default_str();
 }
 
@@ -22,6 +23,7 @@ SessionOptions session_options(const RunOptions& options) {
   SessionOptions session;
   session.pool = make_thread_pool(options.threads);
   if (options.backend == "default") session.backends.push_back(make_onednn_backend());
+  if (options.backend == "itex") session.backends.push_back(make_onednn_graph_backend());
   return session;
 }
 
