@@ -1,7 +1,347 @@
-#include "runtime/kernel_table.h"
+#include "runtime/kernels/elementwise.h"
+
+#include <array>
+#include <limits>
+#include <optional>
+
+#include "runtime/infer.h"
+#include "runtime/kernels/kernel_step.h"
+#include "runtime/kernels/reorder.h"
+#include "runtime/ops/broadcast.h"
 
 namespace octavo::kernels {
+namespace {
 
-std::span<const KernelDef> elementwise_kernels() { return {}; }
+constexpr int64_t kGrain = 16384;  // elements that are worth another thread
+
+// ---- Add, Mul and the like
+
+bool is_binary(const PlanGraph& graph, const Node& node) {
+  if (node.inputs.size() != 2 || node.outputs.size() != 1) return false;
+  const Shape& y = graph.info(node.output(0)).shape;
+  const auto shape =
+      broadcast_shapes(graph.info(node.input(0)).shape, graph.info(node.input(1)).shape);
+  return shape && *shape == y && y.elements() > 0 &&
+         !(graph.is_constant(node.input(0)) && graph.is_constant(node.input(1)));
+}
+
+bool is_binary_f32(const PlanGraph& graph, const Node& node) {
+  return is_binary(graph, node) && is_f32(graph, node.input(0)) && is_f32(graph, node.input(1)) &&
+         is_f32(graph, node.output(0));
+}
+
+bool is_binary_int8(const PlanGraph& graph, const Node& node) {
+  return is_binary(graph, node) && int8_params(graph, node.input(0)) != nullptr &&
+         int8_params(graph, node.input(1)) != nullptr &&
+         int8_params(graph, node.output(0)) != nullptr;
+}
+
+class BinaryStep : public KernelStep {
+ public:
+  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
+                                              Layout layout) {
+    std::unique_ptr<BinaryStep> step(new BinaryStep(graph, node));
+    const TensorInfo& y = graph.info(node.output(0));
+    const int rank = y.shape.rank();
+    std::array<TensorView, 2> views;
+    for (size_t i = 0; i < 2; ++i) {
+      const TensorInfo& info = graph.info(node.input(i));
+      TensorView& view = views[i];
+      view = {nullptr, info.dtype, Layout::kPlain, info.shape};
+      if (layout == Layout::kPlain || rank < 3) continue;
+      if (!info.constant.present()) {
+        if (info.shape.rank() == rank) view.layout = layout;
+        continue;
+      }
+      // As the plan does for references: leading ones, then the activations' layout.
+      Shape expanded = Shape::filled(rank - info.shape.rank(), 1);
+      for (const int64_t dim : info.shape) expanded.push_back(dim);
+      OCTAVO_ASSIGN(step->held_[i], Tensor::create(info.dtype, expanded));
+      TensorView from = info.constant.view();
+      from.shape = view.shape = expanded;
+      view.layout = layout;
+      TensorView to = step->held_[i].view();
+      to.layout = layout;
+      reorder(from, to, nullptr);
+    }
+    TensorView out{nullptr, y.dtype, rank < 3 ? Layout::kPlain : layout, y.shape};
+    OCTAVO_ASSIGN(step->broadcast_, ops::Broadcast::create(out, views));
+    for (size_t i = 0; i < 2; ++i) {
+      if (step->broadcast_.stride(i) > 1) {
+        return fail(ErrorCode::kInternal, "operands in different layouts");
+      }
+    }
+    for (int i = 0; i < 2 && step->in_place_ < 0; ++i) {
+      const TensorInfo& info = graph.info(node.input(static_cast<size_t>(i)));
+      if (!info.constant.present() && info.shape == y.shape && info.dtype == y.dtype) {
+        step->in_place_ =
+            node.input(0) == node.input(1) || graph.is_constant(node.input(0)) ? 0 : i;
+      }
+    }
+    const auto *a = int8_params(graph, node.input(0)), *b = int8_params(graph, node.input(1));
+    if (a != nullptr && b != nullptr) {
+      const auto is_signed = [&](ValueId id) { return graph.info(id).dtype == DType::kI8; };
+      step->int8_ = {a->scale[0],
+                     b->scale[0],
+                     y.quant->scale[0],
+                     a->zero_point[0],
+                     b->zero_point[0],
+                     y.quant->zero_point[0],
+                     is_signed(node.input(0)),
+                     is_signed(node.input(1)),
+                     is_signed(node.output(0))};
+      step->element_bytes_ = 1;
+    }
+    return step;
+  }
+
+  int in_place_input() const override { return in_place_; }
+
+  Status run(const StepContext& context) override {
+    const std::byte* from[2];
+    for (size_t i = 0; i < 2; ++i) {
+      from[i] = held_[i].present() ? static_cast<const std::byte*>(held_[i].raw())
+                                   : input(context, i).as<const std::byte>();
+    }
+    auto* y = context.outputs[0].as<std::byte>();
+    broadcast_.run(context.pool, [&](const auto& offsets, int64_t at, int64_t count) {
+      const RowOperand a{from[0] + offsets[0] * element_bytes_, broadcast_.stride(0)};
+      const RowOperand b{from[1] + offsets[1] * element_bytes_, broadcast_.stride(1)};
+      if (element_bytes_ == 1) {
+        binary_int8(kind_, int8_, a, b, y + at, count);
+      } else {
+        binary_f32(kind_, a, b, reinterpret_cast<float*>(y) + at, count);
+      }
+    });
+    return {};
+  }
+
+ private:
+  BinaryStep(const PlanGraph& graph, const Node& node)
+      : KernelStep(graph, node), kind_(node.kind) {}
+
+  OpKind kind_;
+  ops::Broadcast broadcast_;
+  std::array<Tensor, 2> held_;  // constants in the activations' layout
+  BinaryInt8 int8_{};
+  int64_t element_bytes_ = 4;
+  int in_place_ = -1;
+};
+
+// ---- Functions of one number
+
+// What the function needs of the node's attributes and constant inputs.
+struct UnaryParams {
+  float a = 0, b = 0;
+};
+
+std::optional<UnaryParams> unary_params(const PlanGraph& graph, const Node& node) {
+  if (node.kind == OpKind::kClip) {
+    UnaryParams bounds{-std::numeric_limits<float>::infinity(),
+                       std::numeric_limits<float>::infinity()};
+    for (size_t i = 1; i < 3; ++i) {
+      const ValueId id = node.input(i);
+      if (id == kNoValue) continue;
+      if (!graph.is_constant(id) || !is_f32(graph, id)) return {};
+      const Tensor& constant = graph.info(id).constant;
+      if (constant.elements() != 1) return {};
+      (i == 1 ? bounds.a : bounds.b) = constant.data<float>()[0];
+    }
+    return bounds;
+  }
+  switch (node.kind) {
+    case OpKind::kLeakyRelu: return UnaryParams{node.get_float("alpha")};
+    case OpKind::kHardSigmoid: return UnaryParams{node.get_float("alpha"), node.get_float("beta")};
+    case OpKind::kGelu: return UnaryParams{node.get_string("approximate") == "tanh" ? 1.0f : 0.0f};
+    default: return UnaryParams{};
+  }
+}
+
+bool is_unary_f32(const PlanGraph& graph, const Node& node) {
+  return is_f32(graph, node.input(0)) && is_f32(graph, node.output(0)) &&
+         !graph.is_constant(node.input(0)) && unary_params(graph, node).has_value();
+}
+
+class UnaryStep : public KernelStep {
+ public:
+  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+    return std::unique_ptr<Step>(new UnaryStep(graph, node, *unary_params(graph, node)));
+  }
+  int in_place_input() const override { return 0; }
+  Status run(const StepContext& context) override {
+    const auto* x = input(context, 0).as<const float>();
+    auto* y = context.outputs[0].as<float>();
+    parallel_for(context.pool, context.outputs[0].elements(), kGrain,
+                 [&](int64_t begin, int64_t end) {
+                   unary_f32(kind_, params_.a, params_.b, x + begin, y + begin, end - begin);
+                 });
+    return {};
+  }
+
+ private:
+  UnaryStep(const PlanGraph& graph, const Node& node, UnaryParams params)
+      : KernelStep(graph, node), kind_(node.kind), params_(params) {}
+  OpKind kind_;
+  UnaryParams params_;
+};
+
+// ---- Functions of one 8-bit integer: tables
+
+bool is_table(const PlanGraph& graph, const Node& node) {
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    if (node.input(i) != kNoValue && !graph.is_constant(node.input(i))) return false;
+  }
+  return int8_params(graph, node.input(0)) != nullptr && !graph.is_constant(node.input(0)) &&
+         int8_params(graph, node.output(0)) != nullptr;
+}
+
+class TableStep : public KernelStep {
+ public:
+  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+    std::unique_ptr<TableStep> step(new TableStep(graph, node));
+    const TensorInfo& x = graph.info(node.input(0));
+    OCTAVO_ASSIGN(Tensor all, Tensor::create(x.dtype, Shape{256}));
+    for (size_t i = 0; i < 256; ++i) static_cast<uint8_t*>(all.raw())[i] = static_cast<uint8_t>(i);
+    std::vector<TensorView> inputs{all.view(x.quant.get())};
+    for (size_t i = 1; i < node.inputs.size(); ++i) inputs.push_back(step->constant(i));
+    TensorInfo y = graph.info(node.output(0));
+    y.shape = Shape{256};
+    OCTAVO_ASSIGN(const std::vector<Tensor> results, evaluate(node, inputs, {&y, 1}));
+    std::copy_n(static_cast<const uint8_t*>(results[0].raw()), 256, step->table_.begin());
+    return step;
+  }
+  int in_place_input() const override { return 0; }
+  Status run(const StepContext& context) override {
+    const auto* x = input(context, 0).as<const uint8_t>();
+    auto* y = context.outputs[0].as<uint8_t>();
+    parallel_for(context.pool, context.outputs[0].elements(), kGrain,
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t i = begin; i < end; ++i) y[i] = table_[x[i]];
+                 });
+    return {};
+  }
+
+ private:
+  using KernelStep::KernelStep;
+  std::array<uint8_t, 256> table_{};
+};
+
+// ---- QuantizeLinear and DequantizeLinear, with the parameters on the value
+
+bool is_quantize(const PlanGraph& graph, const Node& node) {
+  return node.input(1) == kNoValue && is_f32(graph, node.input(0)) &&
+         int8_params(graph, node.output(0)) != nullptr;
+}
+bool is_dequantize(const PlanGraph& graph, const Node& node) {
+  return node.input(1) == kNoValue && int8_params(graph, node.input(0)) != nullptr &&
+         is_f32(graph, node.output(0));
+}
+
+class QuantizeStep : public KernelStep {
+ public:
+  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+    return std::unique_ptr<Step>(new QuantizeStep(graph, node));
+  }
+  Status run(const StepContext& context) override {
+    const TensorView x = input(context, 0);
+    const TensorView& y = context.outputs[0];
+    parallel_for(context.pool, y.elements(), kGrain, [&](int64_t begin, int64_t end) {
+      if (quantizes_) {
+        quantize_row(x.as<const float>() + begin, scale_, zero_point_, signed_,
+                     y.as<uint8_t>() + begin, end - begin);
+      } else {
+        dequantize_row(x.as<const uint8_t>() + begin, scale_, zero_point_, signed_,
+                       y.as<float>() + begin, end - begin);
+      }
+    });
+    return {};
+  }
+
+ private:
+  QuantizeStep(const PlanGraph& graph, const Node& node)
+      : KernelStep(graph, node), quantizes_(node.kind == OpKind::kQuantizeLinear) {
+    const ValueId quantized = quantizes_ ? node.output(0) : node.input(0);
+    const QuantParams& quant = *int8_params(graph, quantized);
+    scale_ = quant.scale[0];
+    zero_point_ = quant.zero_point[0];
+    signed_ = graph.info(quantized).dtype == DType::kI8;
+  }
+  bool quantizes_, signed_;
+  float scale_;
+  int32_t zero_point_;
+};
+
+constexpr ClaimLayout kFollow = ClaimLayout::kFollow;
+constexpr KernelDef f32_row(OpKind op) {
+  return {"binary_f32", op, kFollow, is_binary_f32, BinaryStep::create};
+}
+constexpr KernelDef int8_row(OpKind op) {
+  return {"binary_int8", op, kFollow, is_binary_int8, BinaryStep::create};
+}
+constexpr KernelDef unary_row(OpKind op) {
+  return {"unary_f32", op, kFollow, is_unary_f32, UnaryStep::create};
+}
+constexpr KernelDef table_row(OpKind op) {
+  return {"table_int8", op, kFollow, is_table, TableStep::create};
+}
+
+constexpr KernelDef kKernels[] = {
+    f32_row(OpKind::kAdd),
+    f32_row(OpKind::kSub),
+    f32_row(OpKind::kMul),
+    f32_row(OpKind::kDiv),
+    f32_row(OpKind::kMax),
+    f32_row(OpKind::kMin),
+    f32_row(OpKind::kPRelu),
+    int8_row(OpKind::kAdd),
+    int8_row(OpKind::kSub),
+    int8_row(OpKind::kMul),
+    int8_row(OpKind::kDiv),
+    int8_row(OpKind::kMax),
+    int8_row(OpKind::kMin),
+    unary_row(OpKind::kAbs),
+    unary_row(OpKind::kNeg),
+    unary_row(OpKind::kSqrt),
+    unary_row(OpKind::kFloor),
+    unary_row(OpKind::kCeil),
+    unary_row(OpKind::kRound),
+    unary_row(OpKind::kReciprocal),
+    unary_row(OpKind::kRelu),
+    unary_row(OpKind::kClip),
+    unary_row(OpKind::kLeakyRelu),
+    unary_row(OpKind::kHardSigmoid),
+    unary_row(OpKind::kHardSwish),
+    unary_row(OpKind::kExp),
+    unary_row(OpKind::kSigmoid),
+    unary_row(OpKind::kTanh),
+    unary_row(OpKind::kErf),
+    unary_row(OpKind::kGelu),
+    table_row(OpKind::kAbs),
+    table_row(OpKind::kNeg),
+    table_row(OpKind::kRelu),
+    table_row(OpKind::kClip),
+    table_row(OpKind::kLeakyRelu),
+    table_row(OpKind::kHardSigmoid),
+    table_row(OpKind::kHardSwish),
+    table_row(OpKind::kSigmoid),
+    table_row(OpKind::kTanh),
+    table_row(OpKind::kErf),
+    table_row(OpKind::kGelu),
+    table_row(OpKind::kElu),
+    table_row(OpKind::kCelu),
+    table_row(OpKind::kSelu),
+    table_row(OpKind::kSoftplus),
+    table_row(OpKind::kSoftsign),
+    table_row(OpKind::kMish),
+    table_row(OpKind::kThresholdedRelu),
+    table_row(OpKind::kExp),
+    table_row(OpKind::kSqrt),
+    {"quantize_linear", OpKind::kQuantizeLinear, kFollow, is_quantize, QuantizeStep::create},
+    {"dequantize_linear", OpKind::kDequantizeLinear, kFollow, is_dequantize, QuantizeStep::create},
+};
+
+}  // namespace
+
+std::span<const KernelDef> elementwise_kernels() { return kKernels; }
 
 }  // namespace octavo::kernels
