@@ -34,7 +34,8 @@ bool runs_on_integers(const OpDef& op, const KernelContext& context) {
   });
 }
 
-// Dequantizes around a reference function that knows only floats.
+}  // namespace
+
 Status run_dequantized(const OpDef& op, KernelContext& context) {
   std::vector<TensorView> inputs(context.inputs.begin(), context.inputs.end());
   std::vector<TensorView> outputs(context.outputs.begin(), context.outputs.end());
@@ -58,6 +59,7 @@ Status run_dequantized(const OpDef& op, KernelContext& context) {
       OCTAVO_ASSIGN(output, make_float(output));
     } else {
       output.dtype = DType::kF32;
+      output.quant = nullptr;
     }
   }
   KernelContext inner{context.node, inputs, outputs, context.pool, context.runner};
@@ -76,8 +78,6 @@ Status run_dequantized(const OpDef& op, KernelContext& context) {
   }
   return {};
 }
-
-}  // namespace
 
 Status infer_node(const Node& node, std::span<const TensorInfo* const> inputs,
                   std::span<TensorInfo> outputs) {

@@ -36,4 +36,8 @@ Result<std::vector<Tensor>> evaluate(const Node& node, std::span<const TensorVie
 /// converts around it.
 Status run_reference(const OpDef& op, KernelContext& context);
 
+/// Runs a reference function that knows only floats: dequantizes its inputs before, quantizes its
+/// outputs after. For integer references (kIntegerReference) on parameters they do not cover.
+Status run_dequantized(const OpDef& op, KernelContext& context);
+
 }  // namespace octavo

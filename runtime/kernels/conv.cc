@@ -59,12 +59,8 @@ class ConvStep : public KernelStep {
       fill_requantize(packed, requantize, g * shape.out_channels);
     }
     GemmCall& call = step->call_;
-    call.output = y.dtype == DType::kF32  ? GemmOutput::kF32
-                  : y.dtype == DType::kU8 ? GemmOutput::kU8
-                                          : GemmOutput::kI8;
-    call.lo = requantize.lo;
-    call.hi = requantize.hi;
-    call.zero_point = requantize.zero_point;
+    set_requantize(call, requantize, y.dtype,
+                   step->length_ * static_cast<int64_t>(step->offsets_.size()));
     if (const ValueId residual = node.input(3); residual != kNoValue) {
       const QuantParams& quant = *graph.info(residual).quant;
       call.residual_scale = quant.scale[0] / y.quant->scale[0];

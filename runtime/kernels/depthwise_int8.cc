@@ -30,6 +30,7 @@ struct DepthwiseInt8 {
   std::vector<float> multiplier, bias;
   std::vector<uint8_t> padding;  // the input's zero point, channels + 64 times
   float lo = 0, hi = 0, zero_point = 0;
+  RequantizeEnding ending = RequantizeEnding::kFull;
   uint8_t flip = 0;  // 0x80: the input is signed
   bool signed_output = false;
 
@@ -52,7 +53,7 @@ HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
 // One block of channels. kPartial: fewer than 16 channels in all.
-template <size_t kLanes, bool kPartial>
+template <size_t kLanes, bool kPartial, RequantizeEnding kEnding>
 struct Block {
   using D8 = hn::CappedTag<uint8_t, kLanes>;
   using D32 = hn::Repartition<int32_t, D8>;
@@ -73,7 +74,7 @@ struct Block {
   const float* multiplier;
   const float* bias;
   V8 flip;
-  RequantizeVectors<DF> requantize;
+  RequantizeVectors<DF, kEnding> requantize;
 
   HWY_INLINE Block(const DepthwiseInt8& dw, int64_t block)
       : dw(dw),
@@ -259,19 +260,31 @@ int64_t depthwise_lanes(int64_t channels) {
   return lanes;
 }
 
+template <RequantizeEnding kEnding>
+HWY_INLINE void choose_block(const DepthwiseInt8& dw, const uint8_t* image, uint8_t* out,
+                             int64_t begin, int64_t end) {
+  uint8_t* to = out + begin * dw.shape.out[2] * dw.channels;
+  const int64_t count = end - begin;
+  if (dw.channels < 16) {
+    return run_rows<Block<16, true, RequantizeEnding::kFull>>(dw, image, begin, count, to);
+  }
+  if (dw.lanes == 16) return run_rows<Block<16, false, kEnding>>(dw, image, begin, count, to);
+#if HWY_MAX_BYTES >= 32
+  if (dw.lanes == 32) return run_rows<Block<32, false, kEnding>>(dw, image, begin, count, to);
+#endif
+#if HWY_MAX_BYTES >= 64
+  if (dw.lanes == 64) return run_rows<Block<64, false, kEnding>>(dw, image, begin, count, to);
+#endif
+}
+
 // Rows [begin, end) of one image's output.
 void run_depthwise_int8(const DepthwiseInt8& dw, const uint8_t* image, uint8_t* out, int64_t begin,
                         int64_t end) {
-  uint8_t* to = out + begin * dw.shape.out[2] * dw.channels;
-  const int64_t count = end - begin;
-  if (dw.channels < 16) return run_rows<Block<16, true>>(dw, image, begin, count, to);
-  if (dw.lanes == 16) return run_rows<Block<16, false>>(dw, image, begin, count, to);
-#if HWY_MAX_BYTES >= 32
-  if (dw.lanes == 32) return run_rows<Block<32, false>>(dw, image, begin, count, to);
-#endif
-#if HWY_MAX_BYTES >= 64
-  if (dw.lanes == 64) return run_rows<Block<64, false>>(dw, image, begin, count, to);
-#endif
+  if (dw.ending == RequantizeEnding::kPlain) {
+    choose_block<RequantizeEnding::kPlain>(dw, image, out, begin, end);
+  } else {
+    choose_block<RequantizeEnding::kFull>(dw, image, out, begin, end);
+  }
 }
 
 }  // namespace octavo::kernels::HWY_NAMESPACE
@@ -376,6 +389,8 @@ Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph, const 
   dw.lo = requantize.lo;
   dw.hi = requantize.hi;
   dw.zero_point = requantize.zero_point;
+  dw.ending = requantize_ending(requantize, y.dtype,
+                                static_cast<int64_t>(weights->data.size()) / dw.channels);
   dw.signed_output = y.dtype == DType::kI8;
   const bool signed_input = x.dtype == DType::kI8;
   dw.flip = signed_input ? 0x80 : 0;

@@ -52,6 +52,16 @@ void fill_requantize(PackedWeights& packed, const Requantize& requantize, int64_
   });
 }
 
+void set_requantize(GemmCall& call, const Requantize& requantize, DType y, int64_t terms) {
+  call.output = y == DType::kF32  ? GemmOutput::kF32
+                : y == DType::kU8 ? GemmOutput::kU8
+                                  : GemmOutput::kI8;
+  call.lo = requantize.lo;
+  call.hi = requantize.hi;
+  call.zero_point = requantize.zero_point;
+  call.ending = requantize_ending(requantize, y, terms);
+}
+
 void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) {
   const auto run = call.int8 ? target.run_int8 : target.run_f32;
   const auto panels = static_cast<int64_t>(call.b->panels.size());

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "runtime/kernels/requantize_ending.h"
 #include "runtime/parallel.h"
 #include "runtime/quant.h"
 #include "runtime/tensor.h"
@@ -66,6 +67,7 @@ struct GemmCall {
   float lo = 0, hi = 0, zero_point = 0;
   float residual_scale = 0;
   int32_t residual_zero_point = 0;
+  RequantizeEnding ending = RequantizeEnding::kFull;  // without residual
 };
 
 /// Computes rows [row_begin, row_end) of panels [panel_begin, panel_end).
@@ -135,6 +137,9 @@ void pack_columns(PackedWeights& packed, int64_t length, const Weight& weight) {
 void fill_start(PackedWeights& packed, int32_t zero_point);
 /// multiplier and bias by column, beginning with channel `first` of `requantize`.
 void fill_requantize(PackedWeights& packed, const Requantize& requantize, int64_t first = 0);
+
+/// output, bounds, zero point and ending of an int8 product of `terms` terms with output dtype `y`.
+void set_requantize(GemmCall& call, const Requantize& requantize, DType y, int64_t terms);
 
 /// The whole product, on the pool's threads.
 void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool);

@@ -9,7 +9,7 @@ HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
 // Writes `count` rows of sums to the output: kVectors vectors of 8-bit outputs each.
-template <class T, int kVectors, bool kResidual>
+template <class T, int kVectors, RequantizeEnding kEnding, bool kResidual>
 HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int32_t* acc,
                              int64_t row, int64_t count) {
   const hn::ScalableTag<float> df;
@@ -20,8 +20,7 @@ HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int
   constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
   constexpr int64_t kWidth = kVectors * kLanes;
   const PackedWeights& packed = *call.b;
-  const RequantizeVectors<decltype(df)> requantize{df, hn::Set(df, call.zero_point),
-                                                   hn::Set(df, call.lo), hn::Set(df, call.hi)};
+  const RequantizeVectors<decltype(df), kEnding> requantize(df, call.zero_point, call.lo, call.hi);
   const float* multiplier = packed.multiplier.data() + panel.column;
   const float* bias = packed.bias.data() + panel.column;
   const int64_t left = packed.columns - panel.column;
@@ -91,6 +90,20 @@ HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int
   }
 }
 
+template <class T, int kVectors>
+HWY_INLINE void choose_store(const GemmCall& call, const Panel& panel, const int32_t* acc,
+                             int64_t row, int64_t count) {
+  using enum RequantizeEnding;
+  if (call.residual != nullptr) {
+    return store_8bit<T, kVectors, kFull, true>(call, panel, acc, row, count);
+  }
+  switch (call.ending) {
+    case kFull: return store_8bit<T, kVectors, kFull, false>(call, panel, acc, row, count);
+    case kNoClamp: return store_8bit<T, kVectors, kNoClamp, false>(call, panel, acc, row, count);
+    case kPlain: return store_8bit<T, kVectors, kPlain, false>(call, panel, acc, row, count);
+  }
+}
+
 template <int kVectors>
 HWY_NOINLINE void store_f32(const GemmCall& call, const Panel& panel, const int32_t* acc,
                             int64_t row, int64_t count) {
@@ -98,8 +111,7 @@ HWY_NOINLINE void store_f32(const GemmCall& call, const Panel& panel, const int3
   const hn::RebindToSigned<decltype(df)> d32;
   constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
   const PackedWeights& packed = *call.b;
-  const RequantizeVectors<decltype(df)> requantize{df, hn::Set(df, call.zero_point),
-                                                   hn::Set(df, call.lo), hn::Set(df, call.hi)};
+  const RequantizeVectors<decltype(df)> requantize(df, call.zero_point, call.lo, call.hi);
   for (int64_t r = 0; r < count; ++r) {
     float* to = reinterpret_cast<float*>(call.c + (row + r) * call.c_stride) + panel.column;
     for (int j = 0; j < kVectors; ++j, acc += kLanes) {
@@ -170,15 +182,12 @@ struct Int8Tile {
         hn::Store(acc[r][j], d32, sums + (r * kVectors + j) * kLanes);
       });
     });
-    const bool residual = call.residual != nullptr;
     if (call.output == GemmOutput::kF32) {
       store_f32<kVectors>(call, panel, sums, row, count);
     } else if (call.output == GemmOutput::kU8) {
-      residual ? store_8bit<uint8_t, kVectors, true>(call, panel, sums, row, count)
-               : store_8bit<uint8_t, kVectors, false>(call, panel, sums, row, count);
+      choose_store<uint8_t, kVectors>(call, panel, sums, row, count);
     } else {
-      residual ? store_8bit<int8_t, kVectors, true>(call, panel, sums, row, count)
-               : store_8bit<int8_t, kVectors, false>(call, panel, sums, row, count);
+      choose_store<int8_t, kVectors>(call, panel, sums, row, count);
     }
   }
 };

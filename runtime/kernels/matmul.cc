@@ -125,12 +125,7 @@ class MatMulStep : public KernelStep {
       fill_requantize(packed, requantize);
     }
     GemmCall& call = step->call_;
-    call.output = y.dtype == DType::kF32  ? GemmOutput::kF32
-                  : y.dtype == DType::kU8 ? GemmOutput::kU8
-                                          : GemmOutput::kI8;
-    call.lo = requantize.lo;
-    call.hi = requantize.hi;
-    call.zero_point = requantize.zero_point;
+    set_requantize(call, requantize, y.dtype, 2 * product.dims.k);
     return step;
   }
 

@@ -1,7 +1,161 @@
-#include "runtime/kernel_table.h"
+#include "runtime/kernels/pool.h"
+
+#include <optional>
+
+#include "runtime/kernels/kernel_step.h"
+#include "runtime/ops/average.h"
+#include "runtime/ops/spatial.h"
 
 namespace octavo::kernels {
+namespace {
 
-std::span<const KernelDef> pool_kernels() { return {}; }
+using ops::Span;
+
+bool is_global(const Node& node) {
+  return node.kind == OpKind::kGlobalAveragePool || node.kind == OpKind::kGlobalMaxPool;
+}
+bool is_average(const Node& node) {
+  return node.kind == OpKind::kGlobalAveragePool || node.kind == OpKind::kAveragePool;
+}
+
+// Global pools have one window that covers everything.
+Result<ops::Window> window_of(const Node& node, const Shape& x) {
+  if (!is_global(node)) {
+    return ops::read_window(node, x.dims().subspan(2), node.get_ints("kernel_shape"));
+  }
+  ops::Window window;
+  window.rank = x.rank() - 2;
+  for (int i = 0; i < window.rank; ++i) {
+    const auto at = static_cast<size_t>(i);
+    window.kernel[at] = x[i + 2];
+    window.stride[at] = window.dilation[at] = 1;
+  }
+  return window;
+}
+
+bool has_kernel(const PlanGraph& graph, const Node& node) {
+  const ValueId x = node.input(0), y = node.output(0);
+  const Shape& shape = graph.info(x).shape;
+  if (graph.is_constant(x) || node.output(1) != kNoValue || shape.rank() < 3 || shape.rank() > 5 ||
+      graph.info(y).shape.elements() == 0 || shape.elements() == 0 || !window_of(node, shape)) {
+    return false;
+  }
+  if (is_f32(graph, x) && is_f32(graph, y)) return true;
+  const QuantParams *qx = int8_params(graph, x), *qy = int8_params(graph, y);
+  if (qx == nullptr || qy == nullptr) return false;
+  return is_average(node) || (*qx == *qy && graph.info(x).dtype == graph.info(y).dtype);
+}
+
+PoolType type_of(const PlanGraph& graph, ValueId id) {
+  switch (graph.info(id).dtype) {
+    case DType::kU8: return PoolType::kU8;
+    case DType::kI8: return PoolType::kI8;
+    default: return PoolType::kF32;
+  }
+}
+
+class PoolStep : public KernelStep {
+ public:
+  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+    std::unique_ptr<PoolStep> step(new PoolStep(graph, node));
+    const Shape& x = graph.info(node.input(0)).shape;
+    const Shape& y = graph.info(node.output(0)).shape;
+    OCTAVO_ASSIGN(ops::Window window, window_of(node, x));
+    window = ops::to_three(window);
+    step->in_ = ops::to_three(x.dims().subspan(2));
+    const ops::Spatial out = ops::to_three(y.dims().subspan(2));
+    for (size_t i = 0; i < 3; ++i) {
+      step->spans_[i] = ops::make_spans(window, i, step->in_[i], out[i]);
+    }
+    step->batch_ = x[0];
+    step->channels_ = x[1];
+    step->include_pad_ =
+        node.kind == OpKind::kAveragePool && node.get_int("count_include_pad") != 0;
+    return step;
+  }
+
+  Status run(const StepContext& context) override {
+    const auto* x = input(context, 0).as<const std::byte>();
+    auto* y = context.outputs[0].as<std::byte>();
+    const int64_t bytes = type_in_ == PoolType::kF32 ? 4 : 1;
+    const auto [depth, height, width] = sizes();
+    const int64_t pixels = depth * height * width;
+    const int64_t image = in_[0] * in_[1] * in_[2] * channels_;
+    parallel_for(context.pool, batch_ * pixels, 4096 / channels_ + 1,
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t item = begin; item < end; ++item) {
+                     const int64_t at = item % pixels;
+                     const Span& d = spans_[0][static_cast<size_t>(at / (height * width))];
+                     const Span& h = spans_[1][static_cast<size_t>(at / width % height)];
+                     const Span& w = spans_[2][static_cast<size_t>(at % width)];
+                     PoolWindow window;
+                     window.channels = channels_;
+                     const Span* spans[] = {&d, &h, &w};
+                     int64_t step = channels_, inside = 1, padded = 1, first = 0;
+                     for (size_t i = 3; i-- > 0;) {
+                       window.count[i] = (spans[i]->end - spans[i]->begin) / spans[i]->step;
+                       window.step[i] = spans[i]->step * step;
+                       first += spans[i]->begin * step;
+                       step *= in_[i];
+                       inside *= window.count[i];
+                       padded *= spans[i]->padded;
+                     }
+                     // An empty window may begin outside the image; nothing of it is read.
+                     window.base = x + (item / pixels * image + (inside > 0 ? first : 0)) * bytes;
+                     pool_window(kind_, type_in_, type_out_, window, mean(inside, padded),
+                                 y + item * channels_ * bytes);
+                   }
+                 });
+    return {};
+  }
+
+ private:
+  PoolStep(const PlanGraph& graph, const Node& node)
+      : KernelStep(graph, node),
+        kind_(is_average(node) ? PoolKind::kAverage : PoolKind::kMax),
+        type_in_(type_of(graph, node.input(0))),
+        type_out_(type_of(graph, node.output(0))) {
+    if (kind_ == PoolKind::kAverage && type_in_ != PoolType::kF32) {
+      params_.emplace(*int8_params(graph, node.input(0)), *int8_params(graph, node.output(0)));
+    }
+  }
+
+  std::array<int64_t, 3> sizes() const {
+    return {static_cast<int64_t>(spans_[0].size()), static_cast<int64_t>(spans_[1].size()),
+            static_cast<int64_t>(spans_[2].size())};
+  }
+
+  PoolMean mean(int64_t inside, int64_t padded) const {
+    const int64_t count = include_pad_ ? padded : inside;
+    PoolMean mean{count == 0 ? 1.0f : static_cast<float>(count), 0, 0, 0};
+    if (params_) {
+      mean.multiplier = params_->multiplier(count);
+      mean.zero_y = params_->zero_y;
+      mean.offset = static_cast<int32_t>(static_cast<uint32_t>(params_->zero_x) *
+                                         static_cast<uint32_t>(inside));
+    }
+    return mean;
+  }
+
+  PoolKind kind_;
+  PoolType type_in_, type_out_;
+  std::optional<ops::AverageParams> params_;
+  ops::Spatial in_{};
+  std::array<std::vector<Span>, 3> spans_;
+  int64_t batch_ = 0, channels_ = 0;
+  bool include_pad_ = false;
+};
+
+constexpr ClaimLayout kNhwc = ClaimLayout::kChannelsLast;
+constexpr KernelDef kKernels[] = {
+    {"max_pool", OpKind::kMaxPool, kNhwc, has_kernel, PoolStep::create},
+    {"max_pool", OpKind::kGlobalMaxPool, kNhwc, has_kernel, PoolStep::create},
+    {"average_pool", OpKind::kAveragePool, kNhwc, has_kernel, PoolStep::create},
+    {"average_pool", OpKind::kGlobalAveragePool, kNhwc, has_kernel, PoolStep::create},
+};
+
+}  // namespace
+
+std::span<const KernelDef> pool_kernels() { return kKernels; }
 
 }  // namespace octavo::kernels

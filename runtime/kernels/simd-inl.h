@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "hwy/highway.h"
+#include "runtime/kernels/requantize_ending.h"
 
 // After a lambda's parameters: compiled for the SIMD target and always inlined, so that the arrays
 // of vectors that it captures stay in registers.
@@ -45,10 +46,13 @@ HWY_INLINE hn::Vec<DI> round_in_range(DI di, V v) {
 }
 
 /// What follows the accumulation of int8 operators (runtime/quant.h), in its order.
-template <class D>
+template <class D, RequantizeEnding kEnding = RequantizeEnding::kFull>
 struct RequantizeVectors {
   D df;
   hn::Vec<D> zero_point, lo, hi;
+
+  RequantizeVectors(D d, float zero_point, float lo, float hi)
+      : df(d), zero_point(hn::Set(d, zero_point)), lo(hn::Set(d, lo)), hi(hn::Set(d, hi)) {}
 
   HWY_INLINE hn::Vec<D> scale(hn::Vec<hn::RebindToSigned<D>> acc, const float* multiplier,
                               const float* bias) const {
@@ -56,7 +60,9 @@ struct RequantizeVectors {
     return hn::Add(scaled, hn::LoadU(df, bias));
   }
   HWY_INLINE hn::Vec<D> finish(hn::Vec<D> y) const {
-    return hn::Min(hn::Max(hn::Add(y, zero_point), lo), hi);
+    if constexpr (kEnding != RequantizeEnding::kPlain) y = hn::Add(y, zero_point);
+    if constexpr (kEnding == RequantizeEnding::kFull) y = hn::Min(hn::Max(y, lo), hi);
+    return y;
   }
   HWY_INLINE hn::Vec<hn::RebindToSigned<D>> round(hn::Vec<D> y) const {
     return round_in_range(hn::RebindToSigned<D>(), finish(y));

@@ -2,6 +2,8 @@
 #include <cmath>
 #include <limits>
 
+#include "runtime/infer.h"
+#include "runtime/ops/average.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/spatial.h"
 
@@ -89,22 +91,6 @@ Status infer_global(InferContext& c) {
   return {};
 }
 
-// The part of a window that lies inside the input, for every output position along one dimension.
-struct Span {
-  int64_t begin, end, step;  // input positions
-  int64_t padded;            // positions inside the padded input
-};
-std::vector<Span> make_spans(const Window& w, size_t axis, int64_t in, int64_t out) {
-  std::vector<Span> spans;
-  for (int64_t o = 0; o < out; ++o) {
-    const int64_t start = o * w.stride[axis] - w.pad_begin[axis], step = w.dilation[axis];
-    const Range inside = valid_range(start, step, in, w.kernel[axis]);
-    const Range padded = valid_range(start, step, in + w.pad_end[axis], w.kernel[axis]);
-    spans.push_back({start + inside.begin * step, start + inside.end * step, step, padded.end});
-  }
-  return spans;
-}
-
 // Calls fn(plane, output index, depth, height, width spans) for every output element.
 struct PoolGeometry {
   int64_t planes;
@@ -163,7 +149,8 @@ Result<PoolGeometry> prepare(KernelContext& c, TensorView& y) {
   } else {
     OCTAVO_ASSIGN(out, pool_output_shape(c.node, x.shape, window));
   }
-  OCTAVO_ASSIGN(y, c.make_output(0, x.dtype, out));
+  const bool quantized = x.quant != nullptr;
+  OCTAVO_ASSIGN(y, c.make_output(0, quantized ? c.out(0).dtype : x.dtype, out));
   if (y.elements() == 0) return PoolGeometry{};
   return kGlobal ? global_geometry(x.shape) : geometry(window, x.shape, out);
 }
@@ -192,11 +179,51 @@ Status visit_float(DType dtype, Fn&& fn) {
   }
 }
 
+bool is_byte_tensor(const TensorView& view) {
+  return view.quant != nullptr && view.quant->per_tensor() && view.quant->scale.size() == 1 &&
+         view.quant->zero_point.size() == 1 &&
+         (view.dtype == DType::kU8 || view.dtype == DType::kI8);
+}
+
+// Elements of the window that count in a mean.
+int64_t count_of(const Span& d, const Span& h, const Span& w, bool include_pad) {
+  const auto inside = [](const Span& s) { return (s.end - s.begin) / s.step; };
+  return include_pad ? d.padded * h.padded * w.padded : inside(d) * inside(h) * inside(w);
+}
+
+// runtime/ops/average.h.
+template <class T>
+void average_bytes(const PoolGeometry& g, const TensorView& x, const TensorView& y,
+                   bool include_pad, ThreadPool* pool) {
+  const AverageParams params(*x.quant, *y.quant);
+  const auto run = [&]<class Out>(Out* out) {
+    g.for_each(pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
+      uint32_t sum = 0;
+      for_each_row(g, x.as<const T>() + plane * g.in_plane(), d, h, [&](const T* row) {
+        for (int64_t i = w.begin; i < w.end; i += w.step) {
+          sum += static_cast<uint32_t>(row[i] - params.zero_x);
+        }
+      });
+      out[at] = params.apply<Out>(static_cast<int32_t>(sum), count_of(d, h, w, include_pad));
+    });
+  };
+  y.dtype == DType::kU8 ? run(y.as<uint8_t>()) : run(y.as<int8_t>());
+}
+
 template <bool kGlobal>
 Status run_average(KernelContext& c) {
+  const TensorView& in = c.in(0);
+  const bool quantized = in.quant != nullptr || c.out(0).quant != nullptr;
+  const bool bytes = is_byte_tensor(in) && is_byte_tensor(c.out(0));
+  if (quantized && !bytes) return run_dequantized(*find_op(c.node.kind), c);
   TensorView y;
   OCTAVO_ASSIGN(const PoolGeometry g, prepare<kGlobal>(c, y));
   const bool include_pad = !kGlobal && c.node.get_int("count_include_pad") != 0;
+  if (bytes) {
+    in.dtype == DType::kU8 ? average_bytes<uint8_t>(g, in, y, include_pad, c.pool)
+                           : average_bytes<int8_t>(g, in, y, include_pad, c.pool);
+    return {};
+  }
   return visit_float(y.dtype, [&]<class T>() {
     using A = ComputeType<T>;
     const T* x = c.in(0).as<const T>();
@@ -206,9 +233,7 @@ Status run_average(KernelContext& c) {
       for_each_row(g, x + plane * g.in_plane(), d, h, [&](const T* row) {
         for (int64_t i = w.begin; i < w.end; i += w.step) sum += static_cast<A>(row[i]);
       });
-      const auto inside = [](const Span& s) { return (s.end - s.begin) / s.step; };
-      const int64_t count =
-          include_pad ? d.padded * h.padded * w.padded : inside(d) * inside(h) * inside(w);
+      const int64_t count = count_of(d, h, w, include_pad);
       out[at] = static_cast<T>(count == 0 ? A{0} : sum / static_cast<A>(count));
     });
   });
@@ -399,7 +424,8 @@ constexpr OpDef kOps[] = {
      .fields = kAveragePoolFields,
      .infer = infer_pool,
      .reference = run_average<false>,
-     .quant = {.policy = QuantPolicy::kRequantize}},
+     .quant = {.policy = QuantPolicy::kRequantize},
+     .flags = kIntegerReference},
     {.kind = OpKind::kMaxPool,
      .name = "MaxPool",
      .max_outputs = 2,
@@ -411,7 +437,8 @@ constexpr OpDef kOps[] = {
      .name = "GlobalAveragePool",
      .infer = infer_global,
      .reference = run_average<true>,
-     .quant = {.policy = QuantPolicy::kRequantize}},
+     .quant = {.policy = QuantPolicy::kRequantize},
+     .flags = kIntegerReference},
     {.kind = OpKind::kGlobalMaxPool,
      .name = "GlobalMaxPool",
      .infer = infer_global,

@@ -135,4 +135,16 @@ Range valid_range(int64_t offset, int64_t stride, int64_t size, int64_t count) {
   return {std::min(begin, count), std::max(std::min(end, count), std::min(begin, count))};
 }
 
+std::vector<Span> make_spans(const Window& window, size_t axis, int64_t in, int64_t out) {
+  std::vector<Span> spans;
+  for (int64_t o = 0; o < out; ++o) {
+    const int64_t start = o * window.stride[axis] - window.pad_begin[axis];
+    const int64_t step = window.dilation[axis];
+    const Range inside = valid_range(start, step, in, window.kernel[axis]);
+    const Range padded = valid_range(start, step, in + window.pad_end[axis], window.kernel[axis]);
+    spans.push_back({start + inside.begin * step, start + inside.end * step, step, padded.end});
+  }
+  return spans;
+}
+
 }  // namespace octavo::ops

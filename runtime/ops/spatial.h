@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "runtime/graph.h"
 
@@ -46,5 +47,13 @@ struct Range {
   int64_t begin, end;
 };
 Range valid_range(int64_t offset, int64_t stride, int64_t size, int64_t count);
+
+/// The part of a window that lies inside the input, for one output position along one dimension.
+struct Span {
+  int64_t begin, end, step;  // input positions
+  int64_t padded;            // positions inside the padded input
+};
+/// For every output position along dimension `axis` of three.
+std::vector<Span> make_spans(const Window& window, size_t axis, int64_t in, int64_t out);
 
 }  // namespace octavo::ops
