@@ -84,8 +84,7 @@ struct Block {
         multiplier(dw.multiplier.data() + block * kBytes),
         bias(dw.bias.data() + block * kBytes),
         flip(hn::Set(D8(), dw.flip)),
-        requantize{DF(), hn::Set(DF(), dw.zero_point), hn::Set(DF(), dw.lo), hn::Set(DF(), dw.hi)} {
-  }
+        requantize(DF(), dw.zero_point, dw.lo, dw.hi) {}
 
   HWY_INLINE V8 load(const uint8_t* from) const {
     if constexpr (kPartial) {
