@@ -112,6 +112,11 @@ Result<NamedTensors> make_inputs(const Graph& graph, const Options& options) {
   return inputs;
 }
 
+bool has_open_inputs(const Graph& graph) {
+  return std::ranges::any_of(graph.inputs,
+                             [&](ValueId id) { return !graph.value(id).shape.is_static(); });
+}
+
 /// Adds up the time of each step over all runs.
 class StepTimer final : public Observer {
  public:
@@ -193,7 +198,13 @@ Result<int> bench(const Options& options) {
   for (int64_t i = -options.warmup; i < options.runs; ++i) {
     timer.start_run();
     const auto start = std::chrono::steady_clock::now();
-    OCTAVO_TRY(session.run(feeds, outputs, options.per_op && i >= 0 ? &timer : nullptr));
+    auto status = session.run(feeds, outputs, options.per_op && i >= 0 ? &timer : nullptr);
+    if (!status) {
+      const bool guessed = options.shapes.empty() && has_open_inputs(loaded.model.graph());
+      if (guessed)
+        status.error().message += "; its open input dimensions were set to 1: pass --shape";
+      return std::unexpected(std::move(status).error());
+    }
     const auto end = std::chrono::steady_clock::now();
     if (i >= 0) {
       times.push_back(std::chrono::duration<double, std::milli>(end - start).count());

@@ -57,7 +57,9 @@ Result<int> run(const Options& options) {
         (fs::path(options.output_dir) / (safe_file_name(name, taken) + ".npy")).string());
     OCTAVO_ASSIGN(contents.emplace_back(), npy_bytes(tensor));
     for (const std::string& input : options.inputs) {
-      if (is_same_file(files.back(), input.substr(input.rfind('=') + 1))) {
+      const std::string file =
+          split_assignment("--input", input, input_names(loaded.model.graph())).second;
+      if (is_same_file(files.back(), file)) {
         throw CLI::ValidationError("--output-dir", concat("'", files.back(), "' is an input file"));
       }
     }
