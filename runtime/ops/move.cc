@@ -115,6 +115,34 @@ void copy_block(Block block, DType dtype, const void* src, int64_t src_offset, v
   });
 }
 
+void copy_mapped(DType dtype, const void* src, void* dst,
+                 const std::vector<std::vector<int64_t>>& offsets) {
+  visit_dtype_size(dtype, [&]<class T>() {
+    const T* base = static_cast<const T*>(src);
+    T* to = static_cast<T*>(dst);
+    std::array<size_t, kMaxRank> index{};
+    int64_t outer = 0;
+    for (size_t a = 0; a + 1 < offsets.size(); ++a) outer += offsets[a][0];
+    while (true) {
+      for (const int64_t offset : offsets.back()) *to++ = base[outer + offset];
+      size_t axis = offsets.size() - 1;
+      bool done = axis == 0;
+      while (axis > 0) {
+        const auto& list = offsets[--axis];
+        outer -= list[index[axis]];
+        if (++index[axis] < list.size()) {
+          outer += list[index[axis]];
+          break;
+        }
+        index[axis] = 0;
+        outer += list[0];
+        done = axis == 0;
+      }
+      if (done) return;
+    }
+  });
+}
+
 void copy_elements(DType dtype, const void* src, int64_t src_offset, void* dst, int64_t dst_offset,
                    int64_t count) {
   visit_dtype_size(dtype, [&]<class T>() {

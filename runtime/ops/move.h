@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "runtime/op.h"
 #include "runtime/tensor.h"
@@ -29,6 +30,11 @@ struct Block {
 /// destination, whatever the order of the block's dimensions.
 void copy_block(Block block, DType dtype, const void* src, int64_t src_offset, void* dst,
                 int64_t dst_offset);
+
+/// Fills a dense tensor from elements of another: in storage order, element (i, j, ...) of `dst` is
+/// src[offsets[0][i] + offsets[1][j] + ...]. At least one axis, none of them empty.
+void copy_mapped(DType dtype, const void* src, void* dst,
+                 const std::vector<std::vector<int64_t>>& offsets);
 
 /// Copies `count` contiguous elements of `dtype`.
 void copy_elements(DType dtype, const void* src, int64_t src_offset, void* dst, int64_t dst_offset,

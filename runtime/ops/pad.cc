@@ -129,29 +129,7 @@ Status pad_from_input(const TensorView& in, const TensorView& out, const Pads& p
       list[static_cast<size_t>(o)] = (cut + source_of(mode, p, size)) * from[at];
     }
   }
-  visit_dtype_size(in.dtype, [&]<class T>() {
-    const T* base = in.as<const T>();
-    T* to = out.as<T>();
-    std::array<size_t, kMaxRank> index{};
-    int64_t outer = 0;
-    for (size_t a = 0; a + 1 < offsets.size(); ++a) outer += offsets[a][0];
-    while (true) {
-      for (const int64_t offset : offsets.back()) *to++ = base[outer + offset];
-      size_t axis = offsets.size() - 1;
-      while (axis > 0) {
-        const auto& list = offsets[--axis];
-        outer -= list[index[axis]];
-        if (++index[axis] < list.size()) {
-          outer += list[index[axis]];
-          break;
-        }
-        index[axis] = 0;
-        outer += list[0];
-        if (axis == 0) return;
-      }
-      if (offsets.size() == 1) return;
-    }
-  });
+  copy_mapped(in.dtype, in.data, out.data, offsets);
   return {};
 }
 

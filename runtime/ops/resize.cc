@@ -1,7 +1,489 @@
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
+#include "runtime/ops/move.h"
 
 namespace octavo::ops {
+namespace {
 
-std::span<const OpDef> resize_ops() { return {}; }
+constexpr FieldDef kFields[] = {
+    int_field("antialias"),
+    ints_field("axes"),
+    string_field("coordinate_transformation_mode", "half_pixel"),
+    float_field("cubic_coeff_a", -0.75f),
+    int_field("exclude_outside"),
+    float_field("extrapolation_value"),
+    string_field("keep_aspect_ratio_policy", "stretch"),
+    string_field("mode", "nearest"),
+    string_field("nearest_mode", "round_prefer_floor"),
+};
+
+constexpr int64_t kSizeLimit = int64_t{1} << 31;
+
+// ---- Sizes ----
+
+struct ResizeShape {
+  Shape out;
+  std::array<float, kMaxRank> scale{};
+  std::array<float, kMaxRank> roi_begin{}, roi_end{};  // as parts of the input
+};
+
+Result<std::vector<int64_t>> resized_axes(const Node& node, int rank) {
+  const auto given = node.get_ints("axes");
+  std::vector<int64_t> axes(given.begin(), given.end());
+  for (int i = 0; given.empty() && i < rank; ++i) axes.push_back(i);
+  OCTAVO_TRY(normalize_axes(axes, rank));
+  return axes;
+}
+
+Result<std::vector<float>> read_floats(const TensorView& view) {
+  std::vector<float> values(static_cast<size_t>(view.elements()));
+  if (!dtype_info(view.dtype).is_float) return bad_dtype(view.dtype);
+  OCTAVO_TRY(cast_elements(view, {values.data(), DType::kF32, view.layout, view.shape}));
+  return values;
+}
+
+// Output sizes and scales of `in` (of which some dimensions may be unknown), from scales or sizes.
+Result<ResizeShape> resize_shape(const Node& node, const Shape& in, const TensorView* scales,
+                                 const TensorView* sizes) {
+  ResizeShape r{in};
+  r.scale.fill(1);
+  OCTAVO_ASSIGN(const auto axes, resized_axes(node, in.rank()));
+  const auto count_error = [&](size_t count) {
+    return fail(ErrorCode::kShapeMismatch, count, " scales or sizes for ", axes.size(), " axes");
+  };
+  const auto bad_scale = [](float scale) {
+    return fail(ErrorCode::kInvalidData, "a scale of ", scale);
+  };
+  if (scales != nullptr) {
+    OCTAVO_ASSIGN(const auto values, read_floats(*scales));
+    if (values.size() != axes.size()) return count_error(values.size());
+    for (size_t k = 0; k < axes.size(); ++k) {
+      const int axis = static_cast<int>(axes[k]);
+      const float scale = values[k];
+      if (!(scale > 0) || scale > static_cast<float>(kSizeLimit)) return bad_scale(scale);
+      r.scale[static_cast<size_t>(axis)] = scale;
+      if (in[axis] < 0) {
+        if (scale != 1) r.out[axis] = kUnknownDim;
+        continue;
+      }
+      const float size = std::floor(static_cast<float>(in[axis]) * scale);
+      if (size > static_cast<float>(kSizeLimit)) return bad_scale(scale);
+      r.out[axis] = scale == 1 ? in[axis] : static_cast<int64_t>(size);
+    }
+    return r;
+  }
+  OCTAVO_ASSIGN(const auto values, to_int64s(*sizes));
+  if (values.size() != axes.size()) return count_error(values.size());
+  const std::string_view policy = node.get_string("keep_aspect_ratio_policy");
+  const bool larger = policy == "not_smaller", keep = larger || policy == "not_larger";
+  float common = larger ? 0 : std::numeric_limits<float>::infinity();
+  bool known = true;
+  for (size_t k = 0; k < axes.size(); ++k) {
+    const int64_t dim = in[static_cast<int>(axes[k])];
+    if (values[k] < 0 || values[k] > kSizeLimit) {
+      return fail(ErrorCode::kInvalidData, "a size of ", values[k]);
+    }
+    known &= dim >= 0;
+    if (dim == 0 && values[k] != 0) {
+      return fail(ErrorCode::kShapeMismatch, "nothing to make a size of ", values[k], " from");
+    }
+    if (dim <= 0) continue;
+    const float scale = static_cast<float>(values[k]) / static_cast<float>(dim);
+    r.scale[static_cast<size_t>(axes[k])] = scale;
+    common = larger ? std::max(common, scale) : std::min(common, scale);
+  }
+  for (size_t k = 0; k < axes.size(); ++k) {
+    const int axis = static_cast<int>(axes[k]);
+    if (!keep) {
+      r.out[axis] = values[k];
+    } else if (!known) {
+      r.out[axis] = kUnknownDim;
+    } else {
+      const float size = std::floor(static_cast<float>(in[axis]) * common + 0.5f);
+      if (!(size <= static_cast<float>(kSizeLimit))) return bad_scale(common);
+      r.out[axis] = static_cast<int64_t>(size);
+      r.scale[static_cast<size_t>(axis)] = common;
+    }
+  }
+  return r;
+}
+
+Status infer_resize(InferContext& c) {
+  const Shape& in = c.shape(0);
+  Shape out = Shape::unknown();
+  if (in.has_rank()) {
+    const size_t given = c.has_input(2) ? 2 : 3;
+    if (!c.has_input(given)) return fail(ErrorCode::kInvalidModel, "neither scales nor sizes");
+    if (const Tensor* known = c.constant(given)) {
+      const TensorView view = known->view();
+      OCTAVO_ASSIGN(const ResizeShape r, resize_shape(c.node, in, given == 2 ? &view : nullptr,
+                                                      given == 3 ? &view : nullptr));
+      out = r.out;
+    } else {
+      OCTAVO_ASSIGN(const auto axes, resized_axes(c.node, in.rank()));
+      out = in;
+      for (const int64_t axis : axes) out[static_cast<int>(axis)] = kUnknownDim;
+    }
+  }
+  c.set_output(0, c.dtype(0), out);
+  return {};
+}
+
+// ---- Coordinates ----
+
+enum class Transform {
+  kHalfPixel,
+  kHalfPixelSymmetric,
+  kPytorchHalfPixel,
+  kAlignCorners,
+  kAsymmetric,
+  kCropAndResize,
+};
+enum class Mode { kNearest, kLinear, kCubic };
+enum class Rounding { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
+
+template <class E>
+struct Named {
+  std::string_view name;
+  E value;
+};
+constexpr Named<Transform> kTransforms[] = {
+    {"half_pixel", Transform::kHalfPixel},
+    {"half_pixel_symmetric", Transform::kHalfPixelSymmetric},
+    {"pytorch_half_pixel", Transform::kPytorchHalfPixel},
+    {"align_corners", Transform::kAlignCorners},
+    {"asymmetric", Transform::kAsymmetric},
+    {"tf_crop_and_resize", Transform::kCropAndResize},
+};
+constexpr Named<Mode> kModes[] = {
+    {"nearest", Mode::kNearest}, {"linear", Mode::kLinear}, {"cubic", Mode::kCubic}};
+constexpr Named<Rounding> kRoundings[] = {{"round_prefer_floor", Rounding::kRoundPreferFloor},
+                                          {"round_prefer_ceil", Rounding::kRoundPreferCeil},
+                                          {"floor", Rounding::kFloor},
+                                          {"ceil", Rounding::kCeil}};
+
+template <class E, size_t N>
+Result<E> read_enum(const Node& node, const char* attribute, const Named<E> (&names)[N]) {
+  const std::string_view value = node.get_string(attribute);
+  for (const Named<E>& named : names) {
+    if (named.name == value) return named.value;
+  }
+  return fail(ErrorCode::kInvalidModel, attribute, " '", value, "' does not exist");
+}
+
+struct Options {
+  Transform transform;
+  Mode mode;
+  Rounding rounding;
+  bool antialias, exclude_outside;
+  float cubic_a;
+};
+
+Result<Options> read_options(const Node& node) {
+  Options o{};
+  OCTAVO_ASSIGN(o.transform, read_enum(node, "coordinate_transformation_mode", kTransforms));
+  OCTAVO_ASSIGN(o.mode, read_enum(node, "mode", kModes));
+  OCTAVO_ASSIGN(o.rounding, read_enum(node, "nearest_mode", kRoundings));
+  o.antialias = node.get_int("antialias") != 0;
+  o.exclude_outside = node.get_int("exclude_outside") != 0;
+  o.cubic_a = node.get_float("cubic_coeff_a");
+  return o;
+}
+
+// One resized axis.
+struct Axis {
+  int64_t in, out;
+  float scale, roi_begin, roi_end;
+
+  // Where output position x lies in the input, by ONNX's formulas; the output's size counts as
+  // scale * in, which may be fractional.
+  float source(Transform transform, int64_t x) const {
+    const float at = static_cast<float>(x);
+    const float size = static_cast<float>(in), resized = scale * size;
+    switch (transform) {
+      case Transform::kAsymmetric: return at / scale;
+      case Transform::kAlignCorners: return resized == 1 ? 0 : at * (size - 1) / (resized - 1);
+      case Transform::kPytorchHalfPixel: return resized == 1 ? -0.5f : (at + 0.5f) / scale - 0.5f;
+      case Transform::kHalfPixelSymmetric: {
+        const float offset = size / 2 * (1 - static_cast<float>(out) / resized);
+        return offset + (at + 0.5f) / scale - 0.5f;
+      }
+      case Transform::kCropAndResize: {
+        const float part = roi_end - roi_begin;
+        const float from =
+            resized == 1 ? part * (size - 1) / 2 : at * part * (size - 1) / (resized - 1);
+        return from + roi_begin * (size - 1);
+      }
+      case Transform::kHalfPixel: break;
+    }
+    return (at + 0.5f) / scale - 0.5f;
+  }
+
+  // Crops may reach outside the input, where the extrapolation value stands.
+  bool is_outside(Transform transform, float at) const {
+    return transform == Transform::kCropAndResize && !(at >= 0 && at <= static_cast<float>(in - 1));
+  }
+};
+
+int64_t nearest(const Axis& axis, Rounding rounding, float at) {
+  float to = 0;
+  switch (rounding) {
+    case Rounding::kRoundPreferFloor: to = std::ceil(at - 0.5f); break;
+    case Rounding::kRoundPreferCeil: to = std::floor(at + 0.5f); break;
+    case Rounding::kFloor: to = std::floor(at); break;
+    case Rounding::kCeil: to = std::ceil(at); break;
+  }
+  const auto last = static_cast<float>(axis.in - 1);
+  if (!(to > 0)) return 0;
+  return to >= last ? axis.in - 1 : static_cast<int64_t>(to);
+}
+
+// The input positions and weights that make each output position.
+struct Taps {
+  int64_t count = 0;  // per output position
+  std::vector<int64_t> index;
+  std::vector<float> weight;
+};
+
+float cubic_weight(float x, float a) {
+  x = std::abs(x);
+  if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
+}
+
+Taps make_taps(const Axis& axis, const Options& o) {
+  // Antialiasing stretches the filter over the input when shrinking.
+  const float filter_scale = o.antialias ? std::min(axis.scale, 1.0f) : 1;
+  const float reach = o.mode == Mode::kLinear ? 1 : 2;
+  const auto first = static_cast<int64_t>(std::floor(-reach / filter_scale)) + 1;
+  Taps taps;
+  taps.count = 2 - 2 * first;
+  taps.index.reserve(static_cast<size_t>(taps.count * axis.out));
+  taps.weight.reserve(static_cast<size_t>(taps.count * axis.out));
+  for (int64_t x = 0; x < axis.out; ++x) {
+    float at = axis.source(o.transform, x);
+    const auto limit = static_cast<float>(axis.in);
+    at = at > -limit && at < 2 * limit ? at : at > 0 ? limit : -1;  // far outside: an edge
+    // The ratio is in (0, 1]: an exact hit is the right one of two neighbours.
+    const float left = std::ceil(at) - 1, ratio = at - left;
+    float sum = 0;
+    const size_t begin = taps.weight.size();
+    for (int64_t k = first; k < first + taps.count; ++k) {
+      const int64_t position = static_cast<int64_t>(left) + k;
+      const float distance = (static_cast<float>(k) - ratio) * filter_scale;
+      float weight = o.mode == Mode::kLinear ? std::max(0.0f, 1 - std::abs(distance))
+                                             : cubic_weight(distance, o.cubic_a);
+      if (o.exclude_outside && (position < 0 || position >= axis.in)) weight = 0;
+      sum += weight;
+      taps.index.push_back(std::clamp<int64_t>(position, 0, axis.in - 1));
+      taps.weight.push_back(weight);
+    }
+    for (size_t i = begin; (o.antialias || o.exclude_outside) && i < taps.weight.size(); ++i) {
+      taps.weight[i] = sum == 0 ? 0 : taps.weight[i] / sum;
+    }
+  }
+  return taps;
+}
+
+// out[o][x][i] = sum over taps of weight * in[o][index][i].
+template <class T>
+void interpolate(const Taps& taps, const T* in, T* out, int64_t outer, int64_t in_size,
+                 int64_t out_size, int64_t inner) {
+  for (int64_t o = 0; o < outer; ++o, in += in_size * inner) {
+    const int64_t* index = taps.index.data();
+    const float* weight = taps.weight.data();
+    for (int64_t x = 0; x < out_size;
+         ++x, out += inner, index += taps.count, weight += taps.count) {
+      if (inner == 1) {
+        T sum = 0;
+        for (int64_t t = 0; t < taps.count; ++t) sum += static_cast<T>(weight[t]) * in[index[t]];
+        *out = sum;
+        continue;
+      }
+      std::fill_n(out, inner, T{0});
+      for (int64_t t = 0; t < taps.count; ++t) {
+        const T* row = in + index[t] * inner;
+        const T w = static_cast<T>(weight[t]);
+        if (w == 0) continue;
+        for (int64_t i = 0; i < inner; ++i) out[i] += w * row[i];
+      }
+    }
+  }
+}
+
+Axis make_axis(const ResizeShape& r, const Shape& in, int axis) {
+  const auto at = static_cast<size_t>(axis);
+  return {in[axis], r.out[axis], r.scale[at], r.roi_begin[at], r.roi_end[at]};
+}
+
+// ---- Running ----
+
+void run_nearest(const TensorView& in, const TensorView& out, const ResizeShape& r,
+                 const Options& o) {
+  const int rank = in.shape.rank();
+  const auto strides = memory_strides(in.shape, in.layout);
+  std::vector<std::vector<int64_t>> offsets(static_cast<size_t>(std::max(rank, 1)), {0});
+  for (int i = 0; i < rank; ++i) {
+    const Axis axis = make_axis(r, in.shape, i);
+    auto& list = offsets[static_cast<size_t>(physical_axis(i, rank, out.layout))];
+    list.clear();
+    for (int64_t x = 0; x < axis.out; ++x) {
+      // An axis of scale 1 keeps its elements, whatever the rounding does to exact positions.
+      const int64_t from =
+          axis.scale == 1 && axis.in == axis.out && o.transform != Transform::kCropAndResize
+              ? x
+              : nearest(axis, o.rounding, axis.source(o.transform, x));
+      list.push_back(from * strides[static_cast<size_t>(i)]);
+    }
+  }
+  copy_mapped(in.dtype, in.data, out.data, offsets);
+}
+
+// `in` and `out` have one layout and are T.
+template <class T>
+Status run_filtered(const TensorView& in, const TensorView& out, const ResizeShape& r,
+                    const Options& o) {
+  const int rank = in.shape.rank();
+  std::vector<int> axes;
+  for (int i = 0; i < rank; ++i) {
+    const bool same = in.shape[i] == r.out[i] && r.scale[static_cast<size_t>(i)] == 1;
+    if (!same || o.transform == Transform::kCropAndResize) axes.push_back(i);
+  }
+  if (axes.empty()) {
+    std::copy_n(in.as<const T>(), in.elements(), out.as<T>());
+    return {};
+  }
+  Shape shape = in.shape;  // logical, as far as axes are done
+  Tensor held;
+  const T* from = in.as<const T>();
+  for (size_t k = 0; k < axes.size(); ++k) {
+    const int i = axes[k];
+    const Taps taps = make_taps(make_axis(r, in.shape, i), o);
+    const Shape before = physical_shape(shape, in.layout);
+    const int at = physical_axis(i, rank, in.layout);
+    shape[i] = r.out[i];
+    Tensor next;
+    T* to = out.as<T>();
+    if (k + 1 < axes.size()) {
+      OCTAVO_ASSIGN(next, Tensor::create(dtype_of<T>, shape));
+      to = next.data<T>().data();
+    }
+    interpolate(taps, from, to, before.elements(0, at), before[at], r.out[i],
+                before.elements(at + 1, rank));
+    held = std::move(next);
+    from = to;
+  }
+  return {};
+}
+
+// Writes the extrapolation value wherever an axis is outside the input.
+template <class T>
+void extrapolate(const Shape& in, const TensorView& out, const ResizeShape& r, const Options& o,
+                 T value) {
+  const int rank = in.rank();
+  const Shape shape = physical_shape(out.shape, out.layout);
+  for (int i = 0; i < rank; ++i) {
+    const Axis axis = make_axis(r, in, i);
+    const int at = physical_axis(i, rank, out.layout);
+    const int64_t inner = shape.elements(at + 1, rank), outer = shape.elements(0, at);
+    for (int64_t x = 0; x < axis.out; ++x) {
+      if (!axis.is_outside(o.transform, axis.source(o.transform, x))) continue;
+      for (int64_t k = 0; k < outer; ++k) {
+        std::fill_n(out.as<T>() + (k * axis.out + x) * inner, inner, value);
+      }
+    }
+  }
+}
+
+Status run_resize(KernelContext& c) {
+  TensorView in = c.in(0);
+  if (in.dtype == DType::kString) return bad_dtype(in.dtype);
+  OCTAVO_ASSIGN(const Options o, read_options(c.node));
+  const bool by_scales = c.has_input(2);
+  if (!by_scales && !c.has_input(3)) {
+    return fail(ErrorCode::kInvalidModel, "neither scales nor sizes");
+  }
+  OCTAVO_ASSIGN(ResizeShape r, resize_shape(c.node, in.shape, by_scales ? &c.in(2) : nullptr,
+                                            by_scales ? nullptr : &c.in(3)));
+  const bool crops = o.transform == Transform::kCropAndResize;
+  r.roi_end.fill(1);
+  if (crops) {
+    if (!c.has_input(1)) return fail(ErrorCode::kInvalidModel, "tf_crop_and_resize without a roi");
+    OCTAVO_ASSIGN(const auto roi, read_floats(c.in(1)));
+    OCTAVO_ASSIGN(const auto axes, resized_axes(c.node, in.shape.rank()));
+    if (roi.size() != 2 * axes.size()) {
+      return fail(ErrorCode::kShapeMismatch, "a roi of ", roi.size(), " numbers for ", axes.size(),
+                  " axes");
+    }
+    for (size_t k = 0; k < axes.size(); ++k) {
+      r.roi_begin[static_cast<size_t>(axes[k])] = roi[k];
+      r.roi_end[static_cast<size_t>(axes[k])] = roi[k + axes.size()];
+    }
+  }
+  OCTAVO_ASSIGN(const TensorView out, c.make_output(0, in.dtype, r.out));
+  if (out.elements() == 0) return {};
+  if (in.elements() == 0) return fail(ErrorCode::kShapeMismatch, "an empty input");
+
+  if (o.mode == Mode::kNearest) {
+    run_nearest(in, out, r, o);
+  } else {
+    // Filters run in float32 (or float64), on one layout.
+    const DType wide = in.dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+    Tensor plain, wide_in, wide_out;
+    if (in.layout != out.layout) {
+      OCTAVO_ASSIGN(plain, to_tensor(in));
+      in = plain.view();
+    }
+    TensorView to = out;
+    if (in.dtype != wide) {
+      OCTAVO_ASSIGN(wide_in, Tensor::create(wide, in.shape));
+      TensorView view = wide_in.view();
+      view.layout = in.layout;
+      OCTAVO_TRY(cast_elements(in, view));
+      in = view;
+    }
+    if (out.dtype != wide || in.layout != out.layout) {
+      OCTAVO_ASSIGN(wide_out, Tensor::create(wide, out.shape));
+      to = wide_out.view();
+      to.layout = in.layout;
+    }
+    OCTAVO_TRY(visit_float(wide, [&]<class T>() { return run_filtered<T>(in, to, r, o); }));
+    if (to.data != out.data) {
+      if (to.layout != out.layout) {
+        return fail(ErrorCode::kInternal, "layouts of a plain input and its output differ");
+      }
+      OCTAVO_TRY(cast_elements(to, out));
+    }
+  }
+  if (!crops) return {};
+  float value = c.node.get_float("extrapolation_value");
+  uint64_t element = 0;
+  OCTAVO_TRY(cast_elements({&value, DType::kF32, Layout::kPlain, Shape{}},
+                           {&element, out.dtype, Layout::kPlain, Shape{}}));
+  visit_dtype_size(out.dtype, [&]<class T>() {
+    if constexpr (!std::is_same_v<T, std::string>) {
+      extrapolate<T>(c.in(0).shape, out, r, o, *reinterpret_cast<const T*>(&element));
+    }
+  });
+  return {};
+}
+
+constexpr OpDef kOps[] = {
+    {.kind = OpKind::kResize,
+     .name = "Resize",
+     .max_inputs = 4,
+     .fields = kFields,
+     .infer = infer_resize,
+     .reference = run_resize,
+     .quant = {.policy = QuantPolicy::kRequantize},
+     .layout = LayoutRule::kAgnostic},
+};
+
+}  // namespace
+
+std::span<const OpDef> resize_ops() { return kOps; }
 
 }  // namespace octavo::ops
