@@ -1,4 +1,5 @@
 #include "core/octavo.h"
+#include "core/quantization/equalize.h"
 #include "core/quantization/static_quant.h"
 
 namespace octavo {
@@ -34,12 +35,16 @@ Result<QuantizedModel> quantize_model(const Model& model, const StaticQuantConfi
   }
   const Graph& graph = model.graph();
   OCTAVO_ASSIGN(const Annotation annotation, annotate(graph, quant_config));
+  std::vector<WantedValue> wanted = wanted_values(graph, annotation);
+  want_channel_ranges(graph, annotation, wanted);
   OCTAVO_ASSIGN(const Calibration calibration,
-                calibrate(model.shared_graph(), wanted_values(graph, annotation), calib_dataloader,
-                          calib_iteration, calib_func, options));
+                calibrate(model.shared_graph(), wanted, calib_dataloader, calib_iteration,
+                          calib_func, options));
+  Graph equalized = graph;
+  OCTAVO_TRY(equalize_channels(equalized, annotation, calibration));
   QuantizedModel result;
   QuantizeReport& report = result.report;
-  OCTAVO_ASSIGN(Graph quantized, rewrite_static(graph, annotation, calibration, report));
+  OCTAVO_ASSIGN(Graph quantized, rewrite_static(equalized, annotation, calibration, report));
   OCTAVO_TRY(validate(quantized));
   report.float_bytes = constant_bytes(graph);
   report.quantized_bytes = constant_bytes(quantized);

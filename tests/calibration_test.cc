@@ -1,9 +1,9 @@
-#include "core/calibration/collector.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <random>
+
+#include "core/calibration/collector.h"
 
 namespace octavo {
 namespace {
@@ -39,6 +39,32 @@ TEST(Collector, ChunksInAnyOrderMergeToTheWhole) {
   for (auto p = parts.rbegin(); p != parts.rend(); ++p) ASSERT_TRUE(backward->merge(**p));
   EXPECT_EQ(forward->range(), whole->range());
   EXPECT_EQ(backward->range(), whole->range());
+}
+
+TEST(Collector, ChannelRangesDoNotDependOnLayout) {
+  // 2 x 3 x 2 x 2: channel c of sample n holds 100 n + 10 c + pixel.
+  const Shape shape{2, 3, 2, 2};
+  Tensor plain = *Tensor::create(DType::kF32, shape), last = *Tensor::create(DType::kF32, shape);
+  for (int n = 0; n < 2; ++n) {
+    for (int c = 0; c < 3; ++c) {
+      for (int p = 0; p < 4; ++p) {
+        const auto x = static_cast<float>(100 * n + 10 * c + p);
+        plain.data<float>()[static_cast<size_t>((n * 3 + c) * 4 + p)] = x;
+        last.data<float>()[static_cast<size_t>((n * 4 + p) * 3 + c)] = x;
+      }
+    }
+  }
+  TensorView last_view = last.view();
+  last_view.layout = Layout::kChannelsLast;
+  for (const TensorView& view : {plain.view(), last_view}) {
+    const auto collector = *make_collector("minmax", /*per_channel=*/true);
+    ASSERT_TRUE(collector->observe(view));
+    ASSERT_EQ(collector->channel_ranges().size(), 3u);
+    EXPECT_EQ(collector->channel_ranges()[1], (Range{10, 113}));
+    EXPECT_EQ(collector->channel_ranges()[2], (Range{20, 123}));
+    EXPECT_EQ(collector->range(), (Range{0, 123}));
+    EXPECT_FALSE(collector->merge(**make_collector("minmax")));
+  }
 }
 
 TEST(Collector, AnEmptyOneChangesNothing) {

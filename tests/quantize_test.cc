@@ -231,6 +231,33 @@ TEST(Quantize, ConcatSharesParametersWhereNothingIsLost) {
   EXPECT_LT(value(result, "both").quant->scale[0], output.scale[0]) << "y2 wants it finer";
 }
 
+// A convolution whose channels have ranges from 1 to 1/64, before a depthwise one.
+Graph uneven_channels() {
+  GraphBuilder b;
+  Tensor weights = GraphBuilder::random_tensor("w1", {8, 3, 1, 1});
+  Tensor depthwise = GraphBuilder::random_tensor("w2", {8, 1, 3, 3});
+  for (size_t c = 0; c < 8; ++c) {
+    const float factor = std::exp2(-static_cast<float>(c));
+    for (size_t i = 0; i < 3; ++i) weights.data<float>()[c * 3 + i] *= factor;
+    for (size_t i = 0; i < 9; ++i) depthwise.data<float>()[c * 9 + i] /= factor;
+  }
+  const ValueId x = b.input("x", {1, 3, 8, 8});
+  const ValueId c1 = b.node(OpKind::kConv, {x, b.constant("w1", weights)}, "conv1", {relu()});
+  const ValueId c2 =
+      b.node(OpKind::kConv, {c1, b.constant("w2", depthwise)}, "conv2", {{"group", int64_t{8}}});
+  return b.output(c2).build();
+}
+
+TEST(Quantize, ChannelsBeforeADepthwiseConvolutionAreEqualized) {
+  const Graph graph = uneven_channels();
+  StaticQuantConfig config;
+  const double per_tensor = sqnr(graph, quantized(graph, config));
+  config.weight_granularity = "per_channel";
+  const QuantizedModel result = quantized(graph, config);
+  EXPECT_GT(sqnr(graph, result), per_tensor + 5);
+  EXPECT_EQ(value(result, "conv1_equalized").dtype, DType::kU8);
+}
+
 TEST(Quantize, GraphOutputsStayFloatUnderTheirNames) {
   GraphBuilder b;
   const ValueId x = b.input("x", {1, 4, 6, 6});

@@ -64,7 +64,7 @@ Status check_finite_feeds(const NamedTensors& feeds, int64_t sample) {
 }
 
 Result<Calibration> calibrate(std::shared_ptr<const Graph> graph,
-                              const std::vector<std::string>& algorithms, DataLoader* loader,
+                              const std::vector<WantedValue>& wanted, DataLoader* loader,
                               int64_t iterations, const CalibFunc& calib_func,
                               const QuantizeOptions& options) {
   if (loader == nullptr && !calib_func) {
@@ -77,9 +77,10 @@ Result<Calibration> calibrate(std::shared_ptr<const Graph> graph,
   }
   Calibration calibration;
   calibration.collectors.resize(graph->values.size());
-  for (size_t i = 0; i < algorithms.size() && i < calibration.collectors.size(); ++i) {
-    if (algorithms[i].empty()) continue;
-    OCTAVO_ASSIGN(calibration.collectors[i], make_collector(algorithms[i]));
+  for (size_t i = 0; i < wanted.size() && i < calibration.collectors.size(); ++i) {
+    if (wanted[i].algorithm.empty()) continue;
+    OCTAVO_ASSIGN(calibration.collectors[i],
+                  make_collector(wanted[i].algorithm, wanted[i].per_channel));
   }
   OCTAVO_ASSIGN(Session session, Session::create(graph, {.pool = options.pool}));
   CollectingObserver observer(*graph, calibration);

@@ -15,12 +15,18 @@ struct Calibration {
   int64_t samples = 0;
 };
 
-/// Collects every value whose `algorithms` entry (by ValueId) is not empty. Reads the first
+/// What to collect of a value.
+struct WantedValue {
+  std::string algorithm = {};  // an act_algorithm; empty: the value is not wanted
+  bool per_channel = false;    // the ranges of its channels too
+};
+
+/// Collects what `wanted` (by ValueId) says. Reads the first
 /// `iterations` items of `loader`, unless `calib_func` is set and drives the calibration.
 /// Errors: kInvalidArgument without any data, kInvalidData (NaN or infinity in the data or in a
 /// computed tensor, naming tensor and sample), kCancelled.
 Result<Calibration> calibrate(std::shared_ptr<const Graph> graph,
-                              const std::vector<std::string>& algorithms, DataLoader* loader,
+                              const std::vector<WantedValue>& wanted, DataLoader* loader,
                               int64_t iterations, const CalibFunc& calib_func,
                               const QuantizeOptions& options);
 

@@ -37,6 +37,8 @@ namespace {
 
 class MinMaxCollector : public Collector {
  public:
+  explicit MinMaxCollector(bool per_channel) : per_channel_(per_channel) {}
+
   Status observe(const TensorView& tensor) override {
     if (tensor.dtype != DType::kF32) {
       return fail(ErrorCode::kInternal, "a ", dtype_name(tensor.dtype),
@@ -44,34 +46,90 @@ class MinMaxCollector : public Collector {
     }
     if (tensor.elements() == 0) return {};
     OCTAVO_ASSIGN(const Range range, finite_range(tensor.span<const float>()));
+    if (per_channel_) {
+      OCTAVO_ASSIGN(const std::vector<Range> channels, ranges_by_channel(tensor));
+      OCTAVO_TRY(add_channels(channels));
+    }
     add(range);
     return {};
   }
 
   Status merge(const Collector& other) override {
     const auto* same = dynamic_cast<const MinMaxCollector*>(&other);
-    if (same == nullptr) return fail(ErrorCode::kInternal, "collectors of different algorithms");
-    if (same->seen_) add(same->range_);
+    if (same == nullptr || same->per_channel_ != per_channel_) {
+      return fail(ErrorCode::kInternal, "collectors of different algorithms");
+    }
+    if (!same->seen_) return {};
+    if (per_channel_) OCTAVO_TRY(add_channels(same->channels_));
+    add(same->range_);
     return {};
   }
 
   bool seen() const override { return seen_; }
   Range range() const override { return range_; }
+  std::span<const Range> channel_ranges() const override { return channels_; }
 
  private:
+  // Of a tensor whose elements are finite.
+  static Result<std::vector<Range>> ranges_by_channel(const TensorView& tensor) {
+    if (tensor.shape.rank() < 2) {
+      return fail(ErrorCode::kInternal, "a tensor of rank ", tensor.shape.rank(),
+                  " has no channels");
+    }
+    const auto channels = static_cast<size_t>(tensor.shape[1]);
+    const Shape stored = physical_shape(tensor.shape, tensor.layout);
+    const int axis = physical_axis(1, stored.rank(), tensor.layout);
+    const auto inner = static_cast<size_t>(stored.elements(axis + 1, stored.rank()));
+    const float* data = tensor.as<const float>();
+    std::vector<float> low(channels), high(channels);
+    for (size_t c = 0; c < channels; ++c) low[c] = high[c] = data[c * inner];
+    for (size_t at = 0; at < static_cast<size_t>(tensor.elements()); at += channels * inner) {
+      const float* block = data + at;
+      if (inner == 1) {
+        for (size_t c = 0; c < channels; ++c) {
+          low[c] = block[c] < low[c] ? block[c] : low[c];
+          high[c] = block[c] > high[c] ? block[c] : high[c];
+        }
+        continue;
+      }
+      for (size_t c = 0; c < channels; ++c) {
+        OCTAVO_ASSIGN(const Range range, finite_range({block + c * inner, inner}));
+        low[c] = std::min(low[c], range.min);
+        high[c] = std::max(high[c], range.max);
+      }
+    }
+    std::vector<Range> ranges(channels);
+    for (size_t c = 0; c < channels; ++c) ranges[c] = {low[c], high[c]};
+    return ranges;
+  }
+
   void add(const Range& range) {
     range_ = seen_ ? range_union(range_, range) : range;
     seen_ = true;
   }
+  Status add_channels(std::span<const Range> ranges) {
+    if (!seen_) {
+      channels_.assign(ranges.begin(), ranges.end());
+      return {};
+    }
+    if (ranges.size() != channels_.size()) {
+      return fail(ErrorCode::kShapeMismatch, "the number of channels changes from ",
+                  channels_.size(), " to ", ranges.size());
+    }
+    for (size_t c = 0; c < ranges.size(); ++c) channels_[c] = range_union(channels_[c], ranges[c]);
+    return {};
+  }
 
+  const bool per_channel_;
   Range range_;
+  std::vector<Range> channels_;
   bool seen_ = false;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Collector>> make_collector(std::string_view algorithm) {
-  if (algorithm == "minmax") return std::make_unique<MinMaxCollector>();
+Result<std::unique_ptr<Collector>> make_collector(std::string_view algorithm, bool per_channel) {
+  if (algorithm == "minmax") return std::make_unique<MinMaxCollector>(per_channel);
   return fail(ErrorCode::kInvalidArgument, "there is no calibration algorithm '", algorithm,
               "'; use 'minmax'");
 }

@@ -31,10 +31,13 @@ class Collector {
   virtual bool seen() const = 0;
   /// The range to quantize; {0, 0} if nothing was seen.
   virtual Range range() const = 0;
+  /// The range of each channel (axis 1), if the collector was made to keep them; else empty.
+  virtual std::span<const Range> channel_ranges() const = 0;
 };
 
 /// `algorithm`: an act_algorithm of StaticQuantConfig.
-Result<std::unique_ptr<Collector>> make_collector(std::string_view algorithm);
+Result<std::unique_ptr<Collector>> make_collector(std::string_view algorithm,
+                                                  bool per_channel = false);
 
 /// Smallest and largest element. Error kInvalidData if one is NaN or infinite. {0, 0} if empty.
 Result<Range> finite_range(std::span<const float> values);

@@ -348,10 +348,7 @@ class Rewriter {
       }
       const QuantParams before = quant->params;
       fit_bias(values, input_scale, quant->params);
-      if (!(before == quant->params)) {
-        report_.warnings.push_back(concat("the weight scales of '", node.name,
-                                          "' were raised so that its bias fits int32"));
-      }
+      warn_of_raised_scales(before, quant->params, node.name);
     }
     OCTAVO_ASSIGN(const ValueId quantized_weight, weight_constant(node.inputs[slot], *quant));
     node.inputs[slot] = quantized_weight;
@@ -364,6 +361,19 @@ class Rewriter {
     report.weights = concat(quant->dtype == DType::kI8 ? "int8" : "uint8",
                             quant->params.per_tensor() ? " per_tensor" : " per_channel");
     return {};
+  }
+
+  // Of a dead channel, whose weights are next to nothing, nothing is lost.
+  void warn_of_raised_scales(const QuantParams& before, const QuantParams& after,
+                             const std::string& node) {
+    constexpr float kDead = 1e-6f;  // of the largest channel
+    const float largest = std::ranges::max(before.scale);
+    for (size_t c = 0; c < before.scale.size(); ++c) {
+      if (after.scale[c] == before.scale[c] || before.scale[c] < kDead * largest) continue;
+      report_.warnings.push_back(
+          concat("the weight scales of '", node, "' were raised so that its bias fits int32"));
+      return;
+    }
   }
 
   // Nodes that share weights share their integers where the parameters agree.
@@ -391,16 +401,16 @@ class Rewriter {
 
 }  // namespace
 
-std::vector<std::string> wanted_values(const Graph& graph, const Annotation& annotation) {
-  std::vector<std::string> algorithms(graph.values.size());
-  for (size_t v = 0; v < algorithms.size(); ++v) {
+std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& annotation) {
+  std::vector<WantedValue> wanted(graph.values.size());
+  for (size_t v = 0; v < wanted.size(); ++v) {
     const auto value = static_cast<ValueId>(v);
     if (graph.value(value).constant.present()) continue;
     if (!annotation.quantized_use[v] && !annotation.is_produced_quantized(graph, value)) continue;
     const StaticQuantConfig* config = config_of_value(graph, annotation, value);
-    if (config != nullptr) algorithms[v] = config->act_algorithm;
+    if (config != nullptr) wanted[v].algorithm = config->act_algorithm;
   }
-  return algorithms;
+  return wanted;
 }
 
 Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,

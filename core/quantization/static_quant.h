@@ -6,8 +6,8 @@
 
 namespace octavo {
 
-/// The act_algorithm with which each value (by ValueId) must be calibrated; empty: it need not be.
-std::vector<std::string> wanted_values(const Graph& graph, const Annotation& annotation);
+/// What must be collected of each value (by ValueId).
+std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& annotation);
 
 /// Gives values their integer types and parameters, quantizes constants, puts QuantizeLinear and
 /// DequantizeLinear where precision changes, and fills `report.nodes` and `report.warnings`.
