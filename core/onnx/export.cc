@@ -1,5 +1,6 @@
 // ONNX export: Graph -> ModelProto.
 #include <algorithm>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "core/onnx/exporter.h"
@@ -15,28 +16,37 @@ namespace {
 /// The IR version that came with an operator set.
 int64_t ir_version(int64_t opset) { return opset <= 18 ? 8 : opset <= 20 ? 9 : 10; }
 
+/// What a body sees of the graphs around it.
+struct Surroundings {
+  std::unordered_set<std::string> names;  // a body must not hide them
+  /// Names of constants, by where their elements are: a body that has the same constant uses it.
+  struct Constant {
+    std::string name;
+    DType dtype;
+    Shape shape;
+  };
+  std::unordered_map<const void*, Constant> constants;
+};
+
 /// Writes one graph; bodies by writers of their own.
 class GraphWriter {
  public:
-  /// `captured`: names, outside, of the graph's last inputs; `outside`: all names visible there.
+  /// `captured`: names, outside, of the graph's last inputs.
   GraphWriter(const Graph& graph, std::span<const std::string> captured,
-              const std::unordered_set<std::string>& outside, onnx::GraphProto& proto)
+              const Surroundings& outside, onnx::GraphProto& proto)
       : graph_(graph),
         captured_(captured),
         names_(graph.values.size()),
-        used_(outside),
+        visible_(outside),
         proto_(proto) {}
 
   Status run() {
     choose_names();
+    for (auto& [elements, constant] : own_constants_) {
+      visible_.constants.insert_or_assign(elements, std::move(constant));
+    }
     proto_.set_name(graph_.name.empty() ? "graph" : graph_.name);
     for (size_t i = 0; i < own_inputs(); ++i) write_type(graph_.inputs[i], *proto_.add_input());
-    for (size_t i = 0; i < names_.size(); ++i) {
-      if (!graph_.values[i].constant.present()) continue;
-      onnx::TensorProto& initializer = *proto_.add_initializer();
-      initializer.set_name(names_[i]);
-      tensor_to_proto(graph_.values[i].constant, initializer);
-    }
     for (const Node& node : graph_.nodes) OCTAVO_TRY(write_node(node));
     write_outputs();
     return {};
@@ -49,7 +59,7 @@ class GraphWriter {
   std::string unique_name(const std::string& wanted) {
     const std::string base = wanted.empty() ? "value" : wanted;
     std::string candidate = base;
-    for (int i = 1; !used_.insert(candidate).second; ++i) candidate = concat(base, "_", i);
+    for (int i = 1; !visible_.names.insert(candidate).second; ++i) candidate = concat(base, "_", i);
     return candidate;
   }
 
@@ -58,8 +68,27 @@ class GraphWriter {
       names_[static_cast<size_t>(graph_.inputs[own_inputs() + i])] = captured_[i];
     }
     for (size_t i = 0; i < names_.size(); ++i) {
-      if (names_[i].empty()) names_[i] = unique_name(graph_.values[i].name);
+      const Tensor& constant = graph_.values[i].constant;
+      if (constant.present()) {
+        write_constant(constant, graph_.values[i].name, names_[i]);
+      } else if (names_[i].empty()) {
+        names_[i] = unique_name(graph_.values[i].name);
+      }
     }
+  }
+
+  void write_constant(const Tensor& constant, const std::string& wanted, std::string& name) {
+    const auto outside = visible_.constants.find(constant.raw());
+    if (outside != visible_.constants.end() && outside->second.dtype == constant.dtype() &&
+        outside->second.shape == constant.shape()) {
+      name = outside->second.name;
+      return;
+    }
+    name = unique_name(wanted);
+    own_constants_.push_back({constant.raw(), {name, constant.dtype(), constant.shape()}});
+    onnx::TensorProto& initializer = *proto_.add_initializer();
+    initializer.set_name(name);
+    tensor_to_proto(constant, initializer);
   }
 
   void write_type(ValueId id, onnx::ValueInfoProto& info) {
@@ -185,7 +214,7 @@ class GraphWriter {
         if (body == nullptr || body->inputs.size() < captured.size()) {
           return fail(ErrorCode::kInternal, "a body lacks the inputs that its node passes to it");
         }
-        return GraphWriter(*body, captured, writer.used_, *proto.mutable_g()).run();
+        return GraphWriter(*body, captured, writer.visible_, *proto.mutable_g()).run();
       }
     };
     return std::visit(Visitor{*this, captured, proto}, attribute.value);
@@ -193,8 +222,9 @@ class GraphWriter {
 
   const Graph& graph_;
   std::span<const std::string> captured_;
-  std::vector<std::string> names_;        // by ValueId
-  std::unordered_set<std::string> used_;  // here and outside: a body must not hide outer names
+  std::vector<std::string> names_;  // by ValueId
+  Surroundings visible_;            // here and outside
+  std::vector<std::pair<const void*, Surroundings::Constant>> own_constants_;
   onnx::GraphProto& proto_;
 };
 

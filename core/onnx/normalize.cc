@@ -303,6 +303,18 @@ Status legacy_broadcast(Rewrite& r) {
   return {};
 }
 
+// Before version 7 a vector of slopes was per channel.
+Status prelu_6(Rewrite& r) {
+  const int rank = r.builder.rank(r.input(0));
+  const TensorInfo* slope = r.info(r.input(1));
+  if (slope == nullptr || slope->shape.rank() != 1 || slope->shape[0] == 1 || rank <= 2) return {};
+  std::vector<int64_t> axes;
+  for (int i = 1; i < rank - 1; ++i) axes.push_back(i);
+  const ValueId list = r.constant("axes", Tensor::vector_i64(axes));
+  OCTAVO_ASSIGN(r.node.inputs[1], r.add(OpKind::kUnsqueeze, {r.input(1), list}));
+  return {};
+}
+
 Status gemm_6(Rewrite& r) {
   r.node.unset("broadcast");
   return {};
@@ -343,6 +355,7 @@ constexpr RewriteRule kRules[] = {
     {"LogSoftmax", 1, 13, softmax},
     {"Mul", 1, 7, legacy_broadcast},
     {"Or", 1, 7, legacy_broadcast},
+    {"PRelu", 1, 7, prelu_6},
     {"Pad", 1, 11, pad},
     {"Pow", 1, 7, legacy_broadcast},
     {"RNN", 1, 7, recurrent_6},
