@@ -65,26 +65,31 @@ class GraphWriter {
 
   void choose_names() {
     for (size_t i = 0; i < captured_.size(); ++i) {
-      names_[static_cast<size_t>(graph_.inputs[own_inputs() + i])] = captured_[i];
+      const ValueId id = graph_.inputs[own_inputs() + i];
+      names_[static_cast<size_t>(id)] = captured_[i];
+      from_outside_.insert(id);
     }
     for (size_t i = 0; i < names_.size(); ++i) {
       const Tensor& constant = graph_.values[i].constant;
       if (constant.present()) {
-        write_constant(constant, graph_.values[i].name, names_[i]);
+        write_constant(static_cast<ValueId>(i));
       } else if (names_[i].empty()) {
         names_[i] = unique_name(graph_.values[i].name);
       }
     }
   }
 
-  void write_constant(const Tensor& constant, const std::string& wanted, std::string& name) {
+  void write_constant(ValueId id) {
+    const Tensor& constant = graph_.value(id).constant;
+    std::string& name = names_[static_cast<size_t>(id)];
     const auto outside = visible_.constants.find(constant.raw());
     if (outside != visible_.constants.end() && outside->second.dtype == constant.dtype() &&
         outside->second.shape == constant.shape()) {
       name = outside->second.name;
+      from_outside_.insert(id);
       return;
     }
-    name = unique_name(wanted);
+    name = unique_name(graph_.value(id).name);
     own_constants_.push_back({constant.raw(), {name, constant.dtype(), constant.shape()}});
     onnx::TensorProto& initializer = *proto_.add_initializer();
     initializer.set_name(name);
@@ -112,8 +117,7 @@ class GraphWriter {
 
   // A value may be an output once, and not if it comes from outside: copies stand for the others.
   void write_outputs() {
-    std::unordered_set<ValueId> seen(graph_.inputs.begin() + static_cast<long>(own_inputs()),
-                                     graph_.inputs.end());
+    std::unordered_set<ValueId> seen = from_outside_;
     for (const ValueId id : graph_.outputs) {
       onnx::ValueInfoProto& info = *proto_.add_output();
       write_type(id, info);
@@ -224,6 +228,7 @@ class GraphWriter {
   std::span<const std::string> captured_;
   std::vector<std::string> names_;  // by ValueId
   Surroundings visible_;            // here and outside
+  std::unordered_set<ValueId> from_outside_;
   std::vector<std::pair<const void*, Surroundings::Constant>> own_constants_;
   onnx::GraphProto& proto_;
 };
