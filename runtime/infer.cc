@@ -14,6 +14,25 @@ Status with_node(Status status, const Node& node) {
   return std::unexpected(std::move(error));
 }
 
+// Rows rely on their required inputs; a graph that was not validated may lack them.
+Status check_arity(const OpDef& op, std::span<const TensorInfo* const> inputs, size_t outputs) {
+  const auto out_of = [](size_t count, int least, int most) {
+    return count < static_cast<size_t>(least) || (most >= 0 && count > static_cast<size_t>(most));
+  };
+  if (out_of(inputs.size(), op.min_inputs, op.max_inputs)) {
+    return fail(ErrorCode::kInvalidModel, "it has ", inputs.size(), " inputs");
+  }
+  if (out_of(outputs, op.min_outputs, op.max_outputs)) {
+    return fail(ErrorCode::kInvalidModel, "it has ", outputs, " outputs");
+  }
+  for (int i = 0; i < op.min_inputs; ++i) {
+    if (inputs[static_cast<size_t>(i)] == nullptr) {
+      return fail(ErrorCode::kInvalidModel, "required input ", i, " is absent");
+    }
+  }
+  return {};
+}
+
 bool has_quant(const TensorView& view) { return view.quant != nullptr; }
 
 // Whether the reference function can work on the integers themselves.
@@ -85,6 +104,7 @@ Status infer_node(const Node& node, std::span<const TensorInfo* const> inputs,
   if (op == nullptr || op->infer == nullptr) {
     return fail(ErrorCode::kUnsupportedOp, "operator ", op_name(node.kind), " is not supported");
   }
+  OCTAVO_TRY(with_node(check_arity(*op, inputs, outputs.size()), node));
   bool any_quant = false;
   for (const TensorInfo* input : inputs) any_quant |= input != nullptr && input->quant != nullptr;
   std::vector<TensorInfo> declared(outputs.begin(), outputs.end());

@@ -392,7 +392,7 @@ TEST(OnnxImportFunctions, ExponentialNestingMeetsALimit) {
   model.node("F0", {"x"}, {"y"}).set_domain("local");
   const auto start = std::chrono::steady_clock::now();
   expect_error(model.import(), ErrorCode::kLimitExceeded, "nodes");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
 }
 
 TEST(OnnxImportHostile, DeepBodiesMeetALimit) {
