@@ -1,5 +1,7 @@
 #include "runtime/quantize_view.h"
 
+#include "runtime/kernels/elementwise.h"
+
 namespace octavo {
 namespace {
 
@@ -81,6 +83,11 @@ constexpr Bounds bounds_of() {
             static_cast<float>(std::numeric_limits<T>::max())};
 }
 
+// Runs of bytes that are worth the call of the vector loop (the same formula).
+template <class T>
+constexpr bool kIsByte = std::is_same_v<T, uint8_t> || std::is_same_v<T, int8_t>;
+constexpr int64_t kVectorRun = 32;
+
 }  // namespace
 
 Status dequantize_view(const TensorView& in, float* out) {
@@ -88,6 +95,11 @@ Status dequantize_view(const TensorView& in, float* out) {
     const T* q = in.as<const T>();
     return for_each_run(in, [&](int64_t begin, int64_t end, size_t p) {
       const float scale = in.quant->scale[p];
+      if (kIsByte<T> && end - begin >= kVectorRun) {
+        const int32_t zero = in.quant->zero_point[p];
+        return kernels::dequantize_row(q + begin, scale, zero, std::is_signed_v<T>, out + begin,
+                                       end - begin);
+      }
       const int64_t zero_point = in.quant->zero_point[p];
       for (int64_t i = begin; i < end; ++i) {
         out[i] = static_cast<float>(static_cast<int32_t>(q[i]) - zero_point) * scale;
@@ -102,6 +114,11 @@ Status quantize_view(const float* in, const TensorView& out) {
     constexpr Bounds kBounds = bounds_of<T>();
     return for_each_run(out, [&](int64_t begin, int64_t end, size_t p) {
       const float scale = out.quant->scale[p];
+      if (kIsByte<T> && end - begin >= kVectorRun) {
+        const int32_t zero = out.quant->zero_point[p];
+        return kernels::quantize_row(in + begin, scale, zero, std::is_signed_v<T>, q + begin,
+                                     end - begin);
+      }
       const auto zero_point = static_cast<float>(out.quant->zero_point[p]);
       for (int64_t i = begin; i < end; ++i) {
         float y = round_half_even(in[i] / scale);

@@ -1,6 +1,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/depthwise_f32.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/kernels/aligned.h"
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/depthwise.h"
 #include "runtime/kernels/simd-inl.h"
@@ -13,8 +14,8 @@ namespace {
 struct DepthwiseF32 {
   ops::ConvShape shape;  // two dimensions: indices 1 and 2
   int64_t channels = 0;
-  std::vector<float> weights;  // [taps][channels]
-  std::vector<float> bias;
+  AlignedVector<float> weights;  // [taps][channels]
+  AlignedVector<float> bias;
   float lo = 0, hi = 0;
 };
 

@@ -8,6 +8,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/depthwise_int8.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/kernels/aligned.h"
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/depthwise.h"
 #include "runtime/kernels/simd-inl.h"
@@ -25,9 +26,9 @@ struct DepthwiseInt8 {
   int64_t groups = 0;      // of four taps
   // For each block of channels (the last one overlaps the one before), in the order of the
   // interleaved vectors: sum p of a block belongs to its channel sum_channel(p).
-  std::vector<int8_t> weights;  // [block][group][4 * lanes]
-  std::vector<int32_t> start;   // [block][lanes]
-  std::vector<float> multiplier, bias;
+  AlignedVector<int8_t> weights;  // [block][group][4 * lanes]
+  AlignedVector<int32_t> start;   // [block][lanes]
+  AlignedVector<float> multiplier, bias;
   std::vector<uint8_t> padding;  // the input's zero point, channels + 64 times
   float lo = 0, hi = 0, zero_point = 0;
   RequantizeEnding ending = RequantizeEnding::kFull;

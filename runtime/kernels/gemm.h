@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "runtime/kernels/aligned.h"
 #include "runtime/kernels/requantize_ending.h"
 #include "runtime/parallel.h"
 #include "runtime/quant.h"
@@ -35,11 +36,11 @@ struct PackedWeights {
   int64_t lanes = 0;         // 32-bit lanes in a vector
   bool interleaved = false;  // columns are permuted such that narrowing packs restore their order
   std::vector<Panel> panels;
-  std::vector<std::byte> data;  // per panel: [segments][steps][vectors * lanes], 32 bits each
+  AlignedVector<std::byte> data;  // per panel: [segments][steps][vectors * lanes], 32 bits each
   // By position in the panels (padded): in the order of the vectors' lanes.
-  std::vector<int32_t> start;     // int8: -zero_point * sum of the column's weights
-  std::vector<float> multiplier;  // int8
-  std::vector<float> bias;
+  AlignedVector<int32_t> start;     // int8: -zero_point * sum of the column's weights
+  AlignedVector<float> multiplier;  // int8
+  AlignedVector<float> bias;
 
   int64_t positions() const { return static_cast<int64_t>(bias.size()); }
 };

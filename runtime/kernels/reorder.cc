@@ -33,6 +33,20 @@ void transpose(const T* in, T* out, int64_t batch, int64_t rows, int64_t columns
   });
 }
 
+// The same for few rows (the channels of an image), from planes to pixels.
+template <int kRows, class T>
+void interleave(const T* in, T* out, int64_t batch, int64_t columns, ThreadPool* pool) {
+  for (int64_t b = 0; b < batch; ++b) {
+    parallel_for(pool, columns, 16384, [&](int64_t begin, int64_t end) {
+      const T* __restrict from = in + b * kRows * columns;
+      T* __restrict to = out + b * kRows * columns;
+      for (int64_t j = begin; j < end; ++j) {
+        for (int i = 0; i < kRows; ++i) to[j * kRows + i] = from[i * columns + j];
+      }
+    });
+  }
+}
+
 }  // namespace
 
 void reorder(const TensorView& in, const TensorView& out, ThreadPool* pool) {
@@ -45,6 +59,8 @@ void reorder(const TensorView& in, const TensorView& out, ThreadPool* pool) {
     T* to = out.as<T>();
     if (in.layout == out.layout || channels == 1 || spatial == 1) {
       std::copy_n(from, shape.elements(), to);
+    } else if (out.layout == Layout::kChannelsLast && channels == 3) {
+      interleave<3>(from, to, shape[0], spatial, pool);
     } else if (out.layout == Layout::kChannelsLast) {
       transpose(from, to, shape[0], channels, spatial, pool);
     } else {
