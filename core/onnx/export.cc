@@ -56,11 +56,13 @@ class GraphWriter {
   size_t own_inputs() const { return graph_.inputs.size() - captured_.size(); }
   const std::string& name(ValueId id) const { return names_[static_cast<size_t>(id)]; }
 
-  std::string unique_name(const std::string& wanted) {
-    const std::string base = wanted.empty() ? "value" : wanted;
+  static std::string make_unique(const std::string& base, std::unordered_set<std::string>& names) {
     std::string candidate = base;
-    for (int i = 1; !visible_.names.insert(candidate).second; ++i) candidate = concat(base, "_", i);
+    for (int i = 1; !names.insert(candidate).second; ++i) candidate = concat(base, "_", i);
     return candidate;
+  }
+  std::string unique_name(const std::string& wanted) {
+    return make_unique(wanted.empty() ? "value" : wanted, visible_.names);
   }
 
   void choose_names() {
@@ -125,7 +127,7 @@ class GraphWriter {
       info.set_name(unique_name(concat(name(id), "_copy")));
       onnx::NodeProto& copy = *proto_.add_node();
       copy.set_op_type("Identity");
-      copy.set_name(info.name());
+      copy.set_name(make_unique(info.name(), node_names_));
       copy.add_input(name(id));
       copy.add_output(info.name());
     }
@@ -137,7 +139,8 @@ class GraphWriter {
     onnx::NodeProto& proto = *proto_.add_node();
     proto.set_op_type(op->name);
     if (*op->domain != '\0') proto.set_domain(op->domain);
-    proto.set_name(node.name);
+    // ONNX Runtime refuses two nodes of one name.
+    if (!node.name.empty()) proto.set_name(make_unique(node.name, node_names_));
     const size_t captured = captured_inputs(node);
     if (captured > node.inputs.size()) {
       return std::unexpected(
@@ -229,6 +232,7 @@ class GraphWriter {
   std::vector<std::string> names_;  // by ValueId
   Surroundings visible_;            // here and outside
   std::unordered_set<ValueId> from_outside_;
+  std::unordered_set<std::string> node_names_;
   std::vector<std::pair<const void*, Surroundings::Constant>> own_constants_;
   onnx::GraphProto& proto_;
 };

@@ -8,17 +8,24 @@
 namespace octavo {
 namespace onnx_io {
 
-std::string GraphBuilder::unique_name(const std::string& name) {
-  const auto [known, is_new] = names_.emplace(name, 0);
+namespace {
+
+// `name`, with a number appended if it is in `names` already; adds it there.
+std::string make_unique(const std::string& name, std::unordered_map<std::string, int>& names) {
+  const auto [known, is_new] = names.emplace(name, 0);
   if (is_new) return name;
   // References to elements stay valid while others are inserted.
   int& number = known->second;
   std::string candidate;
   do {
     candidate = concat(name, "_", ++number);
-  } while (!names_.emplace(candidate, 0).second);
+  } while (!names.emplace(candidate, 0).second);
   return candidate;
 }
+
+}  // namespace
+
+std::string GraphBuilder::unique_name(const std::string& name) { return make_unique(name, names_); }
 
 ValueId GraphBuilder::add_value(std::string name, DType dtype, const Shape& shape) {
   infos_.push_back({.dtype = dtype, .shape = shape});
@@ -52,6 +59,7 @@ Status GraphBuilder::add_node(Node node) {
     if (outputs[i].shape.has_rank()) value.shape = info.shape = outputs[i].shape;
     info.constant = outputs[i].constant;
   }
+  node.name = make_unique(node.name, node_names_);
   graph.nodes.push_back(std::move(node));
   return {};
 }

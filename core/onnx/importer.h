@@ -34,6 +34,7 @@ class GraphBuilder {
   ValueId add_constant(std::string name, Tensor tensor);
   /// Makes a value that nothing computes a constant.
   void set_constant(ValueId id, Tensor tensor);
+  /// Nodes of the same name get numbers: names identify nodes in options and in error messages.
   Status add_node(Node node);
 
   const TensorInfo& info(ValueId id) const { return infos_[static_cast<size_t>(id)]; }
@@ -45,7 +46,8 @@ class GraphBuilder {
 
  private:
   std::vector<TensorInfo> infos_;
-  std::unordered_map<std::string, int> names_;  // -> the last number appended to it
+  // -> the last number appended to it
+  std::unordered_map<std::string, int> names_, node_names_;
 };
 
 struct Scope;

@@ -39,18 +39,25 @@ bool takes_bf16(OpKind kind) {
   return std::ranges::find(kKinds, kind) != std::end(kKinds);
 }
 
-int64_t dtype_requirement(const Node& node, DType dtype) {
-  switch (dtype) {
-    case DType::kI4:
-    case DType::kU4: return 21;
-    case DType::kI16:
-    case DType::kU16:
-      return node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear
-                 ? 21
-                 : kBaseOpset;
-    case DType::kBF16: return takes_bf16(node.kind) ? kBaseOpset : 22;
-    default: return kBaseOpset;
+struct DTypeRequirement {
+  OpKind op;
+  DType dtype;
+  int64_t opset;
+};
+constexpr DTypeRequirement kDTypes[] = {
+    {OpKind::kEqual, DType::kString, 19},         {OpKind::kIsInf, DType::kF16, 20},
+    {OpKind::kIsInf, DType::kBF16, 20},           {OpKind::kReduceMax, DType::kBool, 20},
+    {OpKind::kReduceMin, DType::kBool, 20},       {OpKind::kQuantizeLinear, DType::kI16, 21},
+    {OpKind::kQuantizeLinear, DType::kU16, 21},   {OpKind::kDequantizeLinear, DType::kI16, 21},
+    {OpKind::kDequantizeLinear, DType::kU16, 21},
+};
+
+int64_t dtype_requirement(OpKind kind, DType dtype) {
+  for (const DTypeRequirement& r : kDTypes) {
+    if (r.op == kind && r.dtype == dtype) return r.opset;
   }
+  if (dtype == DType::kI4 || dtype == DType::kU4) return 21;
+  return dtype == DType::kBF16 && !takes_bf16(kind) ? 22 : kBaseOpset;
 }
 
 int64_t node_requirement(const Graph& graph, const Node& node) {
@@ -71,7 +78,7 @@ int64_t node_requirement(const Graph& graph, const Node& node) {
   for (const auto& ids : {node.inputs, node.outputs}) {
     for (const ValueId id : ids) {
       if (id == kNoValue) continue;
-      opset = std::max(opset, dtype_requirement(node, graph.value(id).dtype));
+      opset = std::max(opset, dtype_requirement(node.kind, graph.value(id).dtype));
     }
   }
   for (const Attribute& attribute : node.attributes) {

@@ -349,12 +349,13 @@ class Collapser {
     return {.quantize = quantize, .bounds = bounds};
   }
 
+  /// Rounding is monotone: bounds that round to the ends of the integers' range change nothing.
   static bool clamps_anyway(const Value& integers, const ActivationBounds& bounds) {
     const IntRange range = quantized_range(integers.dtype);
-    const auto scale = static_cast<double>(integers.quant->scale[0]);
-    const int64_t zero_point = integers.quant->zero_point[0];
-    return bounds.lo <= static_cast<double>(range.lo - zero_point) * scale &&
-           bounds.hi >= static_cast<double>(range.hi - zero_point) * scale;
+    const float scale = integers.quant->scale[0];
+    const auto zero_point = static_cast<float>(integers.quant->zero_point[0]);
+    return round_half_even(bounds.lo / scale) + zero_point <= static_cast<float>(range.lo) &&
+           round_half_even(bounds.hi / scale) + zero_point >= static_cast<float>(range.hi);
   }
 
   Status absorb_compute(NodeId id, const OpDef& op) {
