@@ -17,6 +17,10 @@ struct OpRun {
   size_t outputs = 1;
   /// False: inference sees shapes alone, so that outputs' shapes are found while running.
   bool constants_known = true;
+  /// Parameters of quantized inputs, nullptr for others; may be shorter than the inputs.
+  std::vector<std::shared_ptr<const QuantParams>> quants = {};
+  /// What the graph declares of output 0 (quantization parameters with their dtype).
+  TensorInfo declared = {};
 
   Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) const {
     Node node{kind, {}, {}, attributes, "node"};
@@ -26,16 +30,18 @@ struct OpRun {
     infos.reserve(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i) {
       const bool present = inputs[i].present();
+      const auto quant = i < quants.size() ? quants[i] : nullptr;
       node.inputs.push_back(present ? static_cast<ValueId>(i) : kNoValue);
       infos.push_back(
-          {inputs[i].dtype(), inputs[i].shape(), constants_known ? inputs[i] : Tensor(), nullptr});
+          {inputs[i].dtype(), inputs[i].shape(), constants_known ? inputs[i] : Tensor(), quant});
       pointers.push_back(present ? &infos[i] : nullptr);
-      views.push_back(inputs[i].view());
+      views.push_back(inputs[i].view(quant.get()));
     }
     for (size_t i = 0; i < outputs; ++i) {
       node.outputs.push_back(static_cast<ValueId>(inputs.size() + i));
     }
     std::vector<TensorInfo> found(outputs);
+    found[0] = declared;
     OCTAVO_TRY(infer_node(node, pointers, found));
     return evaluate(node, views, found);
   }

@@ -129,7 +129,7 @@ constexpr OpDef kRows[] = {
      .reference = dropout,
      .quant = {.policy = QuantPolicy::kSameScale},
      .layout = LayoutRule::kAgnostic,
-     .flags = kAlias},
+     .flags = kInPlace},
 };
 
 }  // namespace
