@@ -84,6 +84,10 @@ Status run_dequantized(const OpDef& op, KernelContext& context) {
   KernelContext inner{context.node, inputs, outputs, context.pool, context.runner};
   inner.allocate = [&](size_t i, DType dtype, const Shape& shape) -> Result<TensorView> {
     if (context.outputs[i].quant == nullptr) return context.make_output(i, dtype, shape);
+    if (dtype != DType::kF32) {
+      return fail(ErrorCode::kShapeMismatch, "output ", i, " is quantized, but computed as ",
+                  dtype_name(dtype));
+    }
     return make_float(TensorView{nullptr, DType::kF32, Layout::kPlain, shape});
   };
   OCTAVO_TRY(op.reference(inner));

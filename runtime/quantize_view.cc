@@ -27,7 +27,7 @@ Status for_each_run(const TensorView& view, const Fn& fn) {
   const int axis = physical_axis(quant.axis, rank, view.layout);
   const int64_t outer = shape.elements(0, axis), channels = shape[axis];
   const int64_t inner = shape.elements(axis + 1, rank);
-  const int64_t block = std::max<int64_t>(quant.block_size, 1);
+  const int64_t block = std::clamp<int64_t>(quant.block_size, 1, std::max<int64_t>(channels, 1));
   const bool blocked = quant.block_size > 0;
   // Blocked parameters have the tensor's shape with `axis` divided by the block size.
   const int64_t blocks = (channels + block - 1) / block;

@@ -18,8 +18,8 @@ class OpFuzzer {
       if (!field.required && chance(2)) continue;
       if (auto value = attribute(field)) run.attributes.push_back({field.name, *std::move(value)});
     }
-    run.outputs = static_cast<size_t>(
-        pick(op.min_outputs, op.max_outputs < 0 ? op.min_outputs + 2 : op.max_outputs));
+    const int most = op.max_outputs < 0 ? op.min_outputs + 2 : op.max_outputs;
+    run.outputs = static_cast<size_t>(pick(std::max<int64_t>(op.min_outputs, 1), most));
     run.constants_known = chance(2);
     return run;
   }
@@ -35,7 +35,30 @@ class OpFuzzer {
     return tensors;
   }
 
+  /// Makes some of the integer inputs, and perhaps the output, stand for real numbers.
+  void quantize(testing::OpRun& node, const std::vector<Tensor>& tensors) {
+    for (const Tensor& input : tensors) {
+      const DTypeInfo& info = dtype_info(input.dtype());
+      const bool can = input.present() && info.is_int && info.bytes <= 4 && !chance(4);
+      node.quants.push_back(can ? params(input.shape()) : nullptr);
+    }
+    if (chance(3)) return;
+    node.declared = {chance(2) ? DType::kU8 : DType::kI8, Shape::unknown(), {}, params({})};
+  }
+
  private:
+  std::shared_ptr<const QuantParams> params(const Shape& shape) {
+    QuantParams quant;
+    size_t scales = 1;
+    if (shape.rank() > 0 && chance(2)) {
+      quant.axis = static_cast<int>(pick(0, shape.rank() - 1));
+      scales = static_cast<size_t>(shape[quant.axis]);
+    }
+    quant.scale.assign(scales, 0.25f);
+    quant.zero_point.assign(scales, static_cast<int32_t>(pick(-2, 2)));
+    return std::make_shared<QuantParams>(std::move(quant));
+  }
+
   int64_t pick(int64_t lo, int64_t hi) {
     return std::uniform_int_distribution<int64_t>(lo, hi)(random_);
   }
@@ -111,8 +134,10 @@ TEST(OpFuzz, NoInputCrashes) {
     if ((op->flags & kHasBody) != 0) continue;
     OpFuzzer fuzzer(static_cast<uint32_t>(op->kind) + 1);
     for (int round = 0; round < rounds; ++round) {
-      const testing::OpRun node = fuzzer.node(*op);
-      if (node.run(fuzzer.inputs(*op))) ++succeeded;
+      testing::OpRun node = fuzzer.node(*op);
+      const std::vector<Tensor> inputs = fuzzer.inputs(*op);
+      if (round % 3 == 0) fuzzer.quantize(node, inputs);
+      if (node.run(inputs)) ++succeeded;
     }
   }
   // Random nodes that are all rejected would test nothing.

@@ -1,6 +1,8 @@
 // Operators with numbers, on cases worked by hand: what ONNX's node tests leave out.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "tests/op_runner.h"
 
 namespace octavo {
@@ -144,6 +146,88 @@ TEST(DFT, AnyLengthMatchesTheDefinition) {
       }
       EXPECT_NEAR(y[static_cast<size_t>(2 * k)], re, 1e-4);
       EXPECT_NEAR(y[static_cast<size_t>(2 * k + 1)], im, 1e-4);
+    }
+  }
+}
+
+// Channels-last copy of a plain tensor, marked as a view of that layout.
+TensorView channels_last(const Tensor& plain, Tensor& holder) {
+  TensorView view = plain.view();
+  if (plain.shape().rank() < 3) return view;
+  holder = *Tensor::create(plain.dtype(), plain.shape());
+  const int64_t channels = plain.shape()[1], batch = plain.shape()[0];
+  const int64_t pixels = plain.elements() / (batch * channels);
+  const auto size = static_cast<size_t>(dtype_bytes(plain.dtype()));
+  for (int64_t i = 0; i < plain.elements(); ++i) {
+    const int64_t n = i / (channels * pixels), c = i / pixels % channels, p = i % pixels;
+    std::memcpy(static_cast<std::byte*>(holder.raw()) +
+                    static_cast<size_t>((n * pixels + p) * channels + c) * size,
+                static_cast<const std::byte*>(plain.raw()) + static_cast<size_t>(i) * size, size);
+  }
+  view.data = holder.raw();
+  view.layout = Layout::kChannelsLast;
+  return view;
+}
+
+TEST(Layout, AgnosticOperatorsGiveTheSameInChannelsLast) {
+  const Shape shape{2, 3, 2, 4};
+  Tensor x = *Tensor::create(DType::kF32, shape), y = *Tensor::create(DType::kF32, shape);
+  for (int64_t i = 0; i < x.elements(); ++i) {
+    x.data<float>()[static_cast<size_t>(i)] = static_cast<float>(i * 7 % 11 - 5);
+    y.data<float>()[static_cast<size_t>(i)] = static_cast<float>(i * 5 % 13 - 6);
+  }
+  const Tensor per_channel = Tensor::of<float>({1, 3, 1, 1}, {1, 2, 3});
+  const Tensor three = Tensor::of<float>({3}, {1, 2, 3});
+  const Tensor column = Tensor::of<float>({2, 1}, {1, 2});
+  const Tensor zero = Tensor::of<int8_t>({3}, {1, 2, 3});
+  const Tensor odd = *Tensor::create(DType::kBool, shape);
+  struct Case {
+    OpRun op;
+    std::vector<Tensor> inputs;
+  };
+  const Attribute axis1{"axis", int64_t{1}}, axis3{"axis", int64_t{3}};
+  const Case cases[] = {
+      {{OpKind::kExp}, {x}},
+      {{OpKind::kAdd}, {x, y}},
+      {{OpKind::kAdd}, {x, per_channel}},
+      {{OpKind::kMul}, {column, x}},
+      {{OpKind::kMax}, {x, per_channel, y}},
+      {{OpKind::kWhere}, {odd, x, y}},
+      {{OpKind::kSoftmax, {axis1}}, {x}},
+      {{OpKind::kLogSoftmax, {axis3}}, {x}},
+      {{OpKind::kReduceMean}, {x, testing::i64s({2, 3})}},
+      {{OpKind::kReduceMax}, {x, testing::i64s({1})}},
+      {{OpKind::kReduceLogSumExp}, {x, testing::i64s({0, 3})}},
+      {{OpKind::kBatchNormalization}, {x, three, three, three, three}},
+      {{OpKind::kLRN, {{"size", int64_t{3}}}}, {x}},
+      {{OpKind::kLpNormalization, {axis1}}, {x}},
+      {{OpKind::kMeanVarianceNormalization}, {x}},
+      {{OpKind::kQuantizeLinear, {axis1}}, {x, three, zero}},
+  };
+  for (const Case& c : cases) {
+    const OpDef& op = *find_op(c.op.kind);
+    ASSERT_EQ(op.layout, LayoutRule::kAgnostic) << op.name;
+    const Tensor expected = c.op.first(c.inputs);
+    std::vector<Tensor> holders(c.inputs.size());
+    std::vector<TensorView> views;
+    for (size_t i = 0; i < c.inputs.size(); ++i) {
+      views.push_back(channels_last(c.inputs[i], holders[i]));
+    }
+    Tensor result = *Tensor::create(expected.dtype(), expected.shape());
+    TensorView out = result.view();
+    out.layout = Layout::kChannelsLast;
+    const Node node{c.op.kind, {0, 1, 2}, {3}, c.op.attributes};
+    KernelContext context{node, views, {&out, 1}};
+    const Status status = run_reference(op, context);
+    ASSERT_TRUE(status) << status.error().to_string();
+    const Tensor plain = *to_tensor(out);
+    if (plain.dtype() != DType::kF32) {
+      EXPECT_TRUE(std::ranges::equal(plain.raw_bytes(), expected.raw_bytes())) << op.name;
+      continue;
+    }
+    for (int64_t i = 0; i < plain.elements(); ++i) {
+      const auto at = static_cast<size_t>(i);
+      ASSERT_NEAR(plain.data<float>()[at], expected.data<float>()[at], 1e-5) << op.name << i;
     }
   }
 }

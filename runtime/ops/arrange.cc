@@ -489,7 +489,8 @@ Status run_trilu(KernelContext& c) {
 Status run_reverse_sequence(KernelContext& c) {
   const TensorView& in = c.in(0);
   const int64_t batch_axis = c.node.get_int("batch_axis"), time_axis = c.node.get_int("time_axis");
-  if (in.shape.rank() < 2 || batch_axis + time_axis != 1 || batch_axis * time_axis != 0) {
+  const bool axes_fit = (batch_axis == 0 && time_axis == 1) || (batch_axis == 1 && time_axis == 0);
+  if (in.shape.rank() < 2 || !axes_fit) {
     return fail(ErrorCode::kShapeMismatch, "batch_axis ", batch_axis, " and time_axis ", time_axis,
                 " of an input of shape ", in.shape.to_string(), "; one must be 0, the other 1");
   }

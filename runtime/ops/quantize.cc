@@ -37,15 +37,17 @@ Result<QuantParams> params_from_inputs(const Node& node, const Shape& x, const T
     return fail(ErrorCode::kShapeMismatch, quant.scale.size(), " scales but ",
                 quant.zero_point.size(), " zero points");
   }
-  const int64_t block = node.get_int("block_size");
+  int64_t block = node.get_int("block_size");
   if (block < 0) return fail(ErrorCode::kInvalidModel, "block_size is negative");
   if (block == 0 && quant.scale.size() == 1 && scale.shape.rank() <= 1) return quant;
   OCTAVO_ASSIGN(quant.axis, normalize_axis(node.get_int("axis"), x.rank()));
+  const int64_t dim = x[quant.axis];
+  block = std::min(block, std::max<int64_t>(dim, 1));
   quant.block_size = block;
-  Shape expected{x[quant.axis]};
+  Shape expected{dim};
   if (block > 0) {
     expected = x;
-    expected[quant.axis] = (x[quant.axis] + block - 1) / block;
+    expected[quant.axis] = (dim + block - 1) / block;
   }
   if (!(scale.shape == expected)) {
     return fail(ErrorCode::kShapeMismatch, "the scale has shape ", scale.shape.to_string(),
