@@ -430,6 +430,30 @@ KernelCase make_pool(uint32_t seed, OpKind kind, bool int8) {
   return c;
 }
 
+TEST_F(KernelsTest, Concat) {
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(seed);
+    KernelCase c(seed);
+    const bool int8 = seed % 3 != 0;
+    const int axis = c.pick(0, 3);
+    const auto any_dtype = [&] { return !int8 ? DType::kF32 : c.flip() ? DType::kU8 : DType::kI8; };
+    const DType dtype = any_dtype();
+    const auto quant = int8 ? c.random_quant(dtype, 0.1f) : nullptr;
+    std::vector<ValueId> inputs;
+    for (int i = c.pick(1, 4); i > 0; --i) {
+      Shape shape{2, 3, 4, 5};
+      shape[axis] = c.pick(1, 20);
+      const bool same = c.flip();  // parameters as the output's
+      const DType other = any_dtype();
+      inputs.push_back(c.add_input(same ? dtype : other, shape,
+                                   same || !int8 ? quant : c.random_quant(other, 0.1f)));
+    }
+    c.add_node(OpKind::kConcat, inputs, {c.add_output(dtype, quant)}).set("axis", int64_t{axis});
+    check(c, "concat", c.flip() ? Layout::kPlain : Layout::kChannelsLast);
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST_F(KernelsTest, Pools) {
   for_each_target([] {
     for (uint32_t seed = 0; seed < 40; ++seed) {

@@ -1,0 +1,109 @@
+// Data movement: Concat in any layout. Quantized inputs with parameters other than the output's go
+// through a 256-entry table.
+#include <array>
+#include <cstring>
+
+#include "runtime/kernels/kernel_step.h"
+
+namespace octavo::kernels {
+namespace {
+
+constexpr int64_t kGrainBytes = 65536;  // that are worth another thread
+
+using Table = std::array<uint8_t, 256>;
+
+// What each byte of a tensor becomes under other parameters: dequantize, then quantize.
+Table requantize_table(DType from_dtype, const QuantParams& from, DType to_dtype,
+                       const QuantParams& to) {
+  Table table{};
+  for (int byte = 0; byte < 256; ++byte) {
+    const int32_t q = from_dtype == DType::kI8 ? static_cast<int8_t>(byte) : byte;
+    const float real = dequantize(q, from.scale[0], from.zero_point[0]);
+    table[static_cast<size_t>(byte)] =
+        to_dtype == DType::kI8
+            ? static_cast<uint8_t>(quantize<int8_t>(real, to.scale[0], to.zero_point[0]))
+            : quantize<uint8_t>(real, to.scale[0], to.zero_point[0]);
+  }
+  return table;
+}
+
+bool supports_concat(const PlanGraph& graph, const Node& node) {
+  const TensorInfo& y = graph.info(node.output(0));
+  const bool quantized = int8_params(graph, node.output(0)) != nullptr;
+  if (y.dtype == DType::kString || (y.quant != nullptr && !quantized)) return false;
+  return std::ranges::all_of(node.inputs, [&](ValueId id) {
+    if (id == kNoValue || graph.is_constant(id)) return false;
+    if (quantized) return int8_params(graph, id) != nullptr;
+    return graph.info(id).quant == nullptr && graph.info(id).dtype == y.dtype;
+  });
+}
+
+class ConcatStep final : public KernelStep {
+ public:
+  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
+                                              Layout layout) {
+    std::unique_ptr<ConcatStep> step(new ConcatStep(graph, node));
+    const TensorInfo& y = graph.info(node.output(0));
+    const int rank = y.shape.rank();
+    OCTAVO_ASSIGN(const int logical, normalize_axis(node.get_int("axis"), rank));
+    const int axis = physical_axis(logical, rank, layout);
+    const auto inner_bytes = [&](const Shape& shape) {
+      return physical_shape(shape, layout).elements(axis, rank) * dtype_bytes(y.dtype);
+    };
+    step->rows_ = physical_shape(y.shape, layout).elements(0, axis);
+    step->row_bytes_ = inner_bytes(y.shape);
+    int64_t offset = 0;
+    for (const ValueId id : node.inputs) {
+      const TensorInfo& x = graph.info(id);
+      Piece piece{offset, inner_bytes(x.shape)};
+      if (y.quant != nullptr && (x.dtype != y.dtype || !(*x.quant == *y.quant))) {
+        piece.table =
+            std::make_unique<Table>(requantize_table(x.dtype, *x.quant, y.dtype, *y.quant));
+      }
+      offset += piece.bytes;
+      step->pieces_.push_back(std::move(piece));
+    }
+    return step;
+  }
+
+  Status run(const StepContext& context) override {
+    auto* out = static_cast<uint8_t*>(context.outputs[0].data);
+    const int64_t grain = std::max<int64_t>(1, kGrainBytes / std::max<int64_t>(1, row_bytes_));
+    parallel_for(context.pool, rows_, grain, [&](int64_t begin, int64_t end) {
+      for (size_t p = 0; p < pieces_.size(); ++p) {
+        const Piece& piece = pieces_[p];
+        const auto* in = static_cast<const uint8_t*>(input(context, p).data);
+        for (int64_t row = begin; row < end; ++row) {
+          uint8_t* to = out + row * row_bytes_ + piece.offset;
+          const uint8_t* from = in + row * piece.bytes;
+          if (piece.table == nullptr) {
+            std::memcpy(to, from, static_cast<size_t>(piece.bytes));
+          } else {
+            for (int64_t i = 0; i < piece.bytes; ++i) to[i] = (*piece.table)[from[i]];
+          }
+        }
+      }
+    });
+    return {};
+  }
+
+ private:
+  struct Piece {
+    int64_t offset, bytes;  // within a row of the output
+    std::unique_ptr<Table> table = nullptr;
+  };
+  using KernelStep::KernelStep;
+
+  int64_t rows_ = 0, row_bytes_ = 0;
+  std::vector<Piece> pieces_;
+};
+
+constexpr KernelDef kRows[] = {
+    {"concat", OpKind::kConcat, ClaimLayout::kFollow, supports_concat, ConcatStep::create},
+};
+
+}  // namespace
+
+std::span<const KernelDef> move_kernels() { return kRows; }
+
+}  // namespace octavo::kernels
