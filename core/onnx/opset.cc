@@ -45,6 +45,8 @@ struct DTypeRequirement {
   int64_t opset;
 };
 constexpr DTypeRequirement kDTypes[] = {
+    {OpKind::kQuantizeLinear, DType::kF16, 19},   {OpKind::kQuantizeLinear, DType::kBF16, 19},
+    {OpKind::kDequantizeLinear, DType::kF16, 19}, {OpKind::kDequantizeLinear, DType::kBF16, 19},
     {OpKind::kEqual, DType::kString, 19},         {OpKind::kIsInf, DType::kF16, 20},
     {OpKind::kIsInf, DType::kBF16, 20},           {OpKind::kReduceMax, DType::kBool, 20},
     {OpKind::kReduceMin, DType::kBool, 20},       {OpKind::kQuantizeLinear, DType::kI16, 21},
