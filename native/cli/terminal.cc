@@ -73,6 +73,9 @@ void Table::print() const {
   for (const auto& row : rows) std::printf("%s\n", line(row).c_str());
 }
 
+// Work that takes no longer needs no log lines.
+constexpr double kQuietSeconds = 2;
+
 Progress::Progress(std::string label)
     : label_(std::move(label)),
       is_terminal_(::isatty(STDERR_FILENO) != 0),
@@ -87,7 +90,7 @@ void Progress::update(int64_t done, int64_t total) {
   const double elapsed = std::chrono::duration<double>(now - start_).count();
   if (!is_terminal_) {
     const int64_t tenths = total > 0 ? done * 10 / total : 0;
-    if (tenths <= tenths_) return;
+    if (tenths <= tenths_ || elapsed < kQuietSeconds) return;
     tenths_ = tenths;
     std::fprintf(stderr, "%s: %lld %% (%lld of %lld, %.1f s)\n", label_.c_str(),
                  static_cast<long long>(tenths * 10), static_cast<long long>(done),

@@ -28,7 +28,8 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-/// A bar with the time left on stderr if that is a terminal, else one line per 10 %.
+/// A bar with the time left on stderr if that is a terminal, else one line per 10 % of work
+/// that takes longer than two seconds.
 class Progress {
  public:
   explicit Progress(std::string label);
