@@ -65,10 +65,10 @@ Result<Shape> broadcast_shapes(const Shape& a, const Shape& b) {
 
 std::array<int64_t, kMaxRank> dense_strides(const Shape& shape) {
   std::array<int64_t, kMaxRank> strides{};
-  int64_t stride = 1;
+  uint64_t stride = 1;  // wraps where an empty dimension hides sizes that no memory could hold
   for (int i = shape.rank() - 1; i >= 0; --i) {
-    strides[static_cast<size_t>(i)] = stride;
-    stride *= shape[i];
+    strides[static_cast<size_t>(i)] = static_cast<int64_t>(stride);
+    stride *= static_cast<uint64_t>(shape[i]);
   }
   return strides;
 }
