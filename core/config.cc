@@ -36,7 +36,8 @@ const std::vector<Option>& options() {
        .text = &C::act_dtype,
        .choices = {"int8", "uint8", "bf16", "fp32"}},
       {.name = "act_sym",
-       .help = "Activations' range is symmetric around zero, or from zero if never negative",
+       .help = "Activations' range is symmetric around zero, or from zero if never negative; "
+               "inputs' is not",
        .flag = &C::act_sym},
       {.name = "act_granularity",
        .help = "Activations have one scale for a tensor",

@@ -14,12 +14,14 @@ struct Case {
   DType out;
   float scale;
   int32_t zero_point;
+  bool is_input = false;
 };
 
 TEST(QuantFormula, Activations) {
   const Case cases[] = {
       {"never negative, symmetric", {0.5f, 6.0f}, true, "int8", DType::kU8, 6.0f / 255, 0},
       {"signed, symmetric", {-1.27f, 0.5f}, true, "int8", DType::kU8, 0.01f, 128},
+      {"input, symmetric", {-1.0f, 1.55f}, true, "int8", DType::kU8, 0.01f, 100, true},
       {"asymmetric u8", {-1.0f, 1.55f}, false, "uint8", DType::kU8, 0.01f, 100},
       {"asymmetric i8", {-1.0f, 1.55f}, false, "int8", DType::kI8, 0.01f, -28},
       {"widened to hold zero", {2.0f, 5.1f}, false, "uint8", DType::kU8, 0.02f, 0},
@@ -34,7 +36,7 @@ TEST(QuantFormula, Activations) {
     StaticQuantConfig config;
     config.act_sym = c.sym;
     config.act_dtype = c.dtype;
-    const TensorQuant quant = activation_params(c.range, config);
+    const TensorQuant quant = activation_params(c.range, c.is_input, config);
     EXPECT_EQ(quant.dtype, c.out);
     EXPECT_FLOAT_EQ(quant.params.scale[0], c.scale);
     EXPECT_EQ(quant.params.zero_point[0], c.zero_point);

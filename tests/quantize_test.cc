@@ -78,16 +78,26 @@ std::vector<OpKind> kinds(const QuantizedModel& result) {
 
 Attribute relu() { return {"activation", std::string("Relu")}; }
 
+// Weights whose output channels differ in size by up to 8.
+ValueId uneven(GraphBuilder& b, const std::string& name, const Shape& shape, float deviation) {
+  Tensor weights = GraphBuilder::random_tensor(name, shape, deviation);
+  const auto data = weights.data<float>();
+  const size_t channel = data.size() / static_cast<size_t>(shape[0]);
+  for (size_t i = 0; i < data.size(); ++i)
+    data[i] *= std::exp2(-static_cast<float>(i / channel % 4));
+  return b.constant(name, weights);
+}
+
 // conv1 (Relu) -> conv2 -> Add with conv1's result -> Relu -> MaxPool -> Flatten -> Gemm
 Graph residual_network() {
   GraphBuilder b;
   const ValueId x = b.input("x", {1, 3, 8, 8});
   const std::vector<int64_t> pads{1, 1, 1, 1};
   const ValueId c1 =
-      b.node(OpKind::kConv, {x, b.random("w1", {8, 3, 3, 3}, 0.2f), b.random("b1", {8}, 0.1f)},
+      b.node(OpKind::kConv, {x, uneven(b, "w1", {8, 3, 3, 3}, 0.2f), b.random("b1", {8}, 0.1f)},
              "conv1", {{"pads", pads}, relu()});
   const ValueId c2 =
-      b.node(OpKind::kConv, {c1, b.random("w2", {8, 8, 3, 3}, 0.1f), b.random("b2", {8}, 0.1f)},
+      b.node(OpKind::kConv, {c1, uneven(b, "w2", {8, 8, 3, 3}, 0.1f), b.random("b2", {8}, 0.1f)},
              "conv2", {{"pads", pads}});
   const ValueId sum = b.node(OpKind::kAdd, {c2, c1}, "add");
   const ValueId r = b.node(OpKind::kRelu, {sum}, "relu");
@@ -256,6 +266,25 @@ TEST(Quantize, ChannelsBeforeADepthwiseConvolutionAreEqualized) {
   const QuantizedModel result = quantized(graph, config);
   EXPECT_GT(sqnr(graph, result), per_tensor + 5);
   EXPECT_EQ(value(result, "conv1_equalized").dtype, DType::kU8);
+}
+
+// expand (Relu) -> project -> Add over a shortcut, all read by a third convolution.
+TEST(Quantize, AddedTensorsAreEqualizedTogether) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 8, 6, 6});
+  const ValueId s = b.node(OpKind::kConv, {x, uneven(b, "ws", {8, 8, 1, 1}, 1)}, "shortcut");
+  const ValueId e = b.node(OpKind::kConv, {s, b.random("we", {16, 8, 1, 1})}, "expand", {relu()});
+  const ValueId p = b.node(OpKind::kConv, {e, uneven(b, "wp", {8, 16, 1, 1}, 1)}, "project");
+  const ValueId sum = b.node(OpKind::kAdd, {s, p}, "sum");
+  const ValueId y = b.node(OpKind::kConv, {sum, b.random("wy", {8, 8, 1, 1})}, "y");
+  const Graph graph = b.output(y).build();
+  StaticQuantConfig config;
+  config.weight_granularity = "per_channel";
+  const QuantizedModel result = quantized(graph, config);
+  for (const char* name : {"shortcut_equalized", "project_equalized", "sum_equalized", "expand"}) {
+    EXPECT_EQ(value(result, name).dtype, DType::kU8);
+  }
+  EXPECT_GT(sqnr(graph, result), 28);
 }
 
 TEST(Quantize, GraphOutputsStayFloatUnderTheirNames) {

@@ -1,9 +1,13 @@
-// Equalizes the channels of a tensor between a convolution and a depthwise one. One activation
-// scale serves a whole tensor, so that channels with small ranges get few of its 256 steps. Channel
-// c is multiplied by a power of two s[c] where it is computed (weights and bias) and by 1 / s[c]
-// where it is read (weights), which leaves the float network exactly as it is and gives every
-// channel at least half of the steps. With a weight scale per output channel it costs the weights
-// nothing: both sides' scales take the factor.
+// Equalizes the channels of activations. One scale serves a whole tensor, so that channels with
+// small ranges get few of its 256 steps. Channel c is multiplied by s[c] where it is computed
+// (weights and bias of convolutions) and by 1 / s[c] where it is read (weights), which leaves the
+// float network as it is and lets every channel use more of the tensor's range. Tensors that are
+// added share s. Only with one weight scale per output channel, where it costs little:
+//
+//   before a depthwise convolution    nothing: both sides' weight scales take the factor
+//   before any other convolution      its weights' columns differ more; worth it for tensors
+//   without
+//                                     activation (linear bottlenecks), not behind a Relu
 #pragma once
 
 #include "core/calibration/calibrate.h"

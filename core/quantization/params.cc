@@ -55,13 +55,13 @@ ScaleZero asymmetric_scale(const Range& range, DType dtype) {
   return {rounded, static_cast<int32_t>(std::clamp<double>(zero_point, low, high))};
 }
 
-TensorQuant activation_params(const Range& range, const StaticQuantConfig& config) {
+TensorQuant activation_params(const Range& range, bool is_input, const StaticQuantConfig& config) {
   DType dtype = DType::kU8;
   ScaleZero chosen;
   if (!config.act_sym) {
     dtype = dtype_from_name(config.act_dtype == "int8" ? "i8" : "u8");
     chosen = asymmetric_scale(range, dtype);
-  } else if (range.min >= 0) {
+  } else if (range.min >= 0 || is_input) {
     chosen = asymmetric_scale(range, dtype);
   } else {
     const double scale = max_magnitude(range) / 127.0;

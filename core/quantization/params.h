@@ -6,7 +6,8 @@
 //   symmetric           never negative: uint8, zero_point 0, scale = max / 255
 //   activations         otherwise: scale = max|x| / 127, uint8 with zero_point 128. That is the
 //                       grid of symmetric int8; storing it as uint8 gives all activations of a
-//                       model one type, which integer kernels ask for.
+//                       model one type, which integer kernels ask for. The model's inputs, whose
+//                       zero means nothing in particular (pixels, spectra), are asymmetric.
 #pragma once
 
 #include <vector>
@@ -34,7 +35,8 @@ struct TensorQuant {
 };
 
 /// Per-tensor parameters of an activation under act_dtype and act_sym. A zero range gives scale 1.
-TensorQuant activation_params(const Range& range, const StaticQuantConfig& config);
+/// `is_input`: of a graph input.
+TensorQuant activation_params(const Range& range, bool is_input, const StaticQuantConfig& config);
 
 /// Parameters of a range that mathematics fixes: [0, 256 s) or [-128 s, 128 s).
 TensorQuant fixed_params(float scale, bool is_signed, const StaticQuantConfig& config);

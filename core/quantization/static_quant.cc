@@ -59,7 +59,8 @@ class ParamsChooser {
       if (const OpDef* fixed = fixed_producer(root)) {
         quants[v] = fixed_params(fixed->quant.fixed_scale, fixed->quant.fixed_signed, config(root));
       } else {
-        quants[v] = activation_params(ranges_[static_cast<size_t>(root)], config(root));
+        quants[v] =
+            activation_params(ranges_[static_cast<size_t>(root)], is_input(root), config(root));
       }
     }
     return quants;
@@ -69,6 +70,9 @@ class ParamsChooser {
   bool is_quantized(ValueId value) const {
     return annotation_.quantized_use[static_cast<size_t>(value)] ||
            annotation_.is_produced_quantized(graph_, value);
+  }
+  bool is_input(ValueId value) const {
+    return std::ranges::find(graph_.inputs, value) != graph_.inputs.end();
   }
   const StaticQuantConfig& config(ValueId value) const {
     const StaticQuantConfig* found = config_of_value(graph_, annotation_, value);
