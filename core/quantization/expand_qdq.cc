@@ -53,10 +53,8 @@ class Expander {
       const std::string name = value.name;
       const ValueId real = editor_.add_value(concat(name, "_real"), DType::kF32, value.shape);
       editor_.set_output(id, i, real);
-      const NodeId quantize = editor_.insert_before(next, {.kind = OpKind::kQuantizeLinear,
-                                                           .inputs = {real},
-                                                           .outputs = {output},
-                                                           .name = concat(name, "_quantize")});
+      const NodeId quantize = editor_.insert_before(
+          next, {.kind = OpKind::kQuantizeLinear, .inputs = {real}, .outputs = {output}});
       OCTAVO_TRY(add_parameters(quantize, output));
     }
     return expand_bodies(id);
@@ -79,10 +77,8 @@ class Expander {
     const std::string name = graph_.value(value).name;
     const ValueId real =
         editor_.add_value(concat(name, "_dequantized"), DType::kF32, graph_.value(value).shape);
-    const NodeId node = editor_.insert_before(reader, {.kind = OpKind::kDequantizeLinear,
-                                                       .inputs = {value},
-                                                       .outputs = {real},
-                                                       .name = concat(name, "_dequantize")});
+    const NodeId node = editor_.insert_before(
+        reader, {.kind = OpKind::kDequantizeLinear, .inputs = {value}, .outputs = {real}});
     OCTAVO_TRY(add_parameters(node, value));
     dequantized_.emplace(value, real);
     return real;
@@ -124,19 +120,30 @@ class Expander {
         }
       }
     } else {
-      OCTAVO_ASSIGN(Tensor zero_points, Tensor::create(dtype, shape));
-      visit_dtype(
-          dtype,
-          [&]<class T>() {
-            for (size_t i = 0; i < quant->zero_point.size(); ++i) {
-              zero_points.data<T>()[i] = T(quant->zero_point[i]);
-            }
-          },
-          [] {});
-      made.zero_point = editor_.add_constant(concat(name, "_zero_point"), std::move(zero_points));
+      OCTAVO_ASSIGN(made.zero_point, zero_point_constant(dtype, shape, quant->zero_point));
     }
     parameters_.emplace(key, made);
     return made;
+  }
+
+  // Values with the same zero points share a constant: most are zero.
+  Result<ValueId> zero_point_constant(DType dtype, const Shape& shape,
+                                      const std::vector<int32_t>& values) {
+    const auto key = std::tuple(dtype, shape.to_string(), values);
+    if (const auto known = zero_points_.find(key); known != zero_points_.end()) {
+      return known->second;
+    }
+    OCTAVO_ASSIGN(Tensor tensor, Tensor::create(dtype, shape));
+    visit_dtype(
+        dtype,
+        [&]<class T>() {
+          for (size_t i = 0; i < values.size(); ++i) tensor.data<T>()[i] = T(values[i]);
+        },
+        [] {});
+    const ValueId id =
+        editor_.add_constant(concat("zero_point_", zero_points_.size()), std::move(tensor));
+    zero_points_.emplace(key, id);
+    return id;
   }
 
   Result<Shape> parameter_shape(const Value& value) const {
@@ -163,6 +170,7 @@ class Expander {
   Graph& graph_;
   std::map<ValueId, ValueId> dequantized_;
   std::map<std::pair<const QuantParams*, DType>, Parameters> parameters_;
+  std::map<std::tuple<DType, std::string, std::vector<int32_t>>, ValueId> zero_points_;
 };
 
 }  // namespace
