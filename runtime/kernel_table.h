@@ -26,7 +26,6 @@ std::span<const KernelDef> matmul_kernels();  // matmul.cc: MatMul, Gemm in f32 
 std::span<const KernelDef> pool_kernels();    // pool.cc
 std::span<const KernelDef>
 elementwise_kernels();                        // elementwise.cc: binary, unary, tables, quantize
-std::span<const KernelDef> reduce_kernels();  // reduce.cc: softmax, reductions, layer norm
 std::span<const KernelDef> move_kernels();    // move.cc: concatenation
 }  // namespace kernels
 

@@ -19,7 +19,7 @@ const KernelDef* find_kernel(const PlanGraph& graph, const Node& node) {
   if (!shapes_are_static(graph, node)) return nullptr;
   const std::span<const KernelDef> families[] = {
       kernels::conv_kernels(),        kernels::matmul_kernels(), kernels::pool_kernels(),
-      kernels::elementwise_kernels(), kernels::reduce_kernels(), kernels::move_kernels(),
+      kernels::elementwise_kernels(), kernels::move_kernels(),
   };
   for (const auto& family : families) {
     for (const KernelDef& row : family) {
