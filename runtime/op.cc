@@ -13,13 +13,13 @@ struct OpTable {
 
   OpTable() {
     const std::span<const OpDef> families[] = {
-        ops::unary_ops(),    ops::binary_ops(), ops::cast_ops(),   ops::select_ops(),
-        ops::quantize_ops(), ops::conv_ops(),   ops::matmul_ops(), ops::einsum_ops(),
-        ops::columns_ops(),  ops::pool_ops(),   ops::roi_ops(),    ops::norm_ops(),
-        ops::softmax_ops(),  ops::reduce_ops(), ops::rank_ops(),   ops::shape_ops(),
-        ops::arrange_ops(),  ops::pad_ops(),    ops::gather_ops(), ops::scatter_ops(),
-        ops::generate_ops(), ops::resize_ops(), ops::image_ops(),  ops::recurrent_ops(),
-        ops::control_ops(),  ops::signal_ops(), ops::loss_ops(),
+        ops::unary_ops(),     ops::binary_ops(),   ops::cast_ops(),   ops::select_ops(),
+        ops::quantize_ops(),  ops::conv_ops(),     ops::matmul_ops(), ops::einsum_ops(),
+        ops::columns_ops(),   ops::pool_ops(),     ops::roi_ops(),    ops::norm_ops(),
+        ops::softmax_ops(),   ops::reduce_ops(),   ops::rank_ops(),   ops::shape_ops(),
+        ops::arrange_ops(),   ops::slice_ops(),    ops::pad_ops(),    ops::gather_ops(),
+        ops::scatter_ops(),   ops::generate_ops(), ops::resize_ops(), ops::image_ops(),
+        ops::recurrent_ops(), ops::control_ops(),  ops::signal_ops(), ops::loss_ops(),
     };
     for (const auto& family : families) {
       for (const OpDef& op : family) {

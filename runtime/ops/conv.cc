@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "runtime/ops/common.h"
 #include "runtime/ops/convolve.h"
 #include "runtime/ops/families.h"
 #include "runtime/quantize_view.h"
@@ -55,12 +56,10 @@ Result<Tensor> as_f32(const TensorView& view) {
   OCTAVO_ASSIGN(Tensor out, Tensor::create(DType::kF32, view.shape));
   if (view.quant != nullptr) {
     OCTAVO_TRY(dequantize_view(view, out.data<float>().data()));
-  } else if (view.dtype == DType::kF16) {
-    std::ranges::copy(view.span<const Float16>(), out.data<float>().begin());
-  } else if (view.dtype == DType::kBF16) {
-    std::ranges::copy(view.span<const BFloat16>(), out.data<float>().begin());
+  } else if (!dtype_info(view.dtype).is_float) {
+    return bad_dtype(view.dtype);
   } else {
-    return fail(ErrorCode::kShapeMismatch, "dtype ", dtype_name(view.dtype), " is not supported");
+    OCTAVO_TRY(cast_elements(view, out.view()));
   }
   return out;
 }
@@ -163,19 +162,8 @@ Status run_f32(const Operands& o, const ActivationBounds& bounds) {
          bounds, out);
   if (direct) return {};
   if (o.y.quant != nullptr) return quantize_view(out, o.y);
-  const auto store = [&]<class T>() {
-    const auto to = o.y.span<T>();
-    for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(out[i]);
-  };
-  if (o.y.dtype == DType::kF16) {
-    store.template operator()<Float16>();
-  } else if (o.y.dtype == DType::kBF16) {
-    store.template operator()<BFloat16>();
-  } else {
-    return fail(ErrorCode::kShapeMismatch, "an output of ", dtype_name(o.y.dtype),
-                " without quantization parameters");
-  }
-  return {};
+  if (!dtype_info(o.y.dtype).is_float) return bad_dtype(o.y.dtype);
+  return cast_elements(y.view(), o.y);
 }
 
 // Weight parameters with one entry for each of `channels` output channels, or a single one.

@@ -23,7 +23,8 @@ std::span<const OpDef> softmax_ops();    // softmax.cc
 std::span<const OpDef> reduce_ops();     // reduce.cc
 std::span<const OpDef> rank_ops();       // topk.cc: ArgMax, ArgMin, CumSum, TopK
 std::span<const OpDef> shape_ops();      // shape.cc: Reshape, Squeeze, Shape, ...
-std::span<const OpDef> arrange_ops();    // arrange.cc: Transpose, Concat, Split, Slice, ...
+std::span<const OpDef> arrange_ops();    // arrange.cc: Transpose, Concat, Split, Expand, ...
+std::span<const OpDef> slice_ops();      // slice.cc
 std::span<const OpDef> pad_ops();        // pad.cc
 std::span<const OpDef> gather_ops();     // gather.cc
 std::span<const OpDef> scatter_ops();    // scatter.cc

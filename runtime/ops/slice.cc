@@ -1,0 +1,134 @@
+#include <algorithm>
+
+#include "runtime/ops/families.h"
+#include "runtime/ops/move.h"
+
+namespace octavo::ops {
+namespace {
+
+struct SliceSpec {
+  Shape shape;  // of the result
+  std::array<int64_t, kMaxRank> start{}, step{};
+};
+
+// numpy's rules: bounds are clamped, whatever their size. Unknown dimensions survive a full slice.
+Result<SliceSpec> resolve_slice(const Shape& in, std::span<const int64_t> starts,
+                                std::span<const int64_t> ends, std::vector<int64_t> axes,
+                                std::span<const int64_t> steps) {
+  SliceSpec spec{in, {}, {}};
+  spec.step.fill(1);
+  if (starts.size() != ends.size() || axes.size() != starts.size() ||
+      (!steps.empty() && steps.size() != starts.size())) {
+    return fail(ErrorCode::kShapeMismatch, starts.size(), " starts, ", ends.size(), " ends, ",
+                axes.size(), " axes and ", steps.size(), " steps");
+  }
+  OCTAVO_TRY(normalize_axes(axes, in.rank()));
+  for (size_t k = 0; k < axes.size(); ++k) {
+    const int axis = static_cast<int>(axes[k]);
+    const int64_t dim = in[axis];
+    // Past this no step reaches a second element; negating the smallest int64 would overflow.
+    const int64_t step =
+        steps.empty() ? 1 : std::max(steps[k], -std::numeric_limits<int64_t>::max());
+    if (step == 0) return fail(ErrorCode::kShapeMismatch, "a step of 0");
+    int64_t start = starts[k], end = ends[k];
+    if (dim < 0) {
+      const bool full = step == 1 && start == 0 && end >= std::numeric_limits<int32_t>::max();
+      spec.shape[axis] = full ? dim : kUnknownDim;
+      continue;
+    }
+    if (start < 0) start += dim;
+    if (end < 0) end += dim;
+    int64_t count = 0;
+    if (step > 0) {
+      start = std::clamp<int64_t>(start, 0, dim);
+      end = std::clamp<int64_t>(end, 0, dim);
+      if (end > start) count = (end - start - 1) / step + 1;
+    } else {
+      start = std::clamp<int64_t>(start, -1, dim - 1);
+      end = std::clamp<int64_t>(end, -1, dim - 1);
+      if (end < start) count = (start - end - 1) / -step + 1;
+    }
+    const auto at = static_cast<size_t>(axis);
+    spec.shape[axis] = count;
+    spec.start[at] = count == 0 ? 0 : start;
+    spec.step[at] = count <= 1 ? 1 : step;
+  }
+  return spec;
+}
+
+std::vector<int64_t> leading_axes(size_t count) {
+  std::vector<int64_t> axes(count);
+  for (size_t i = 0; i < count; ++i) axes[i] = static_cast<int64_t>(i);
+  return axes;
+}
+
+Status infer_slice(InferContext& c) {
+  const Shape& in = c.shape(0);
+  Shape out = Shape::unknown();
+  const auto known = [&](size_t i) { return !c.has_input(i) || c.constant(i) != nullptr; };
+  if (in.has_rank()) {
+    std::vector<int64_t> axes, steps;
+    if (c.constant(3) != nullptr) {
+      OCTAVO_ASSIGN(axes, to_int64s(*c.constant(3)));
+    }
+    if (known(1) && known(2) && known(3) && known(4)) {
+      OCTAVO_ASSIGN(const auto starts, to_int64s(*c.constant(1)));
+      OCTAVO_ASSIGN(const auto ends, to_int64s(*c.constant(2)));
+      if (c.has_input(4)) {
+        OCTAVO_ASSIGN(steps, to_int64s(*c.constant(4)));
+      }
+      if (!c.has_input(3)) axes = leading_axes(starts.size());
+      OCTAVO_ASSIGN(const SliceSpec spec, resolve_slice(in, starts, ends, axes, steps));
+      out = spec.shape;
+    } else {
+      out = in;
+      if (c.constant(3) == nullptr) axes = leading_axes(static_cast<size_t>(in.rank()));
+      OCTAVO_TRY(normalize_axes(axes, in.rank()));
+      for (const int64_t axis : axes) out[static_cast<int>(axis)] = kUnknownDim;
+    }
+  }
+  c.set_output(0, c.dtype(0), out);
+  return {};
+}
+
+Status run_slice(KernelContext& c) {
+  const TensorView& in = c.in(0);
+  OCTAVO_ASSIGN(const auto starts, to_int64s(c.in(1)));
+  OCTAVO_ASSIGN(const auto ends, to_int64s(c.in(2)));
+  std::vector<int64_t> axes = leading_axes(starts.size()), steps;
+  if (c.has_input(3)) {
+    OCTAVO_ASSIGN(axes, to_int64s(c.in(3)));
+  }
+  if (c.has_input(4)) {
+    OCTAVO_ASSIGN(steps, to_int64s(c.in(4)));
+  }
+  OCTAVO_ASSIGN(const SliceSpec spec, resolve_slice(in.shape, starts, ends, axes, steps));
+  OCTAVO_ASSIGN(const TensorView out, c.make_output(0, in.dtype, spec.shape));
+  const auto from = memory_strides(in.shape, in.layout), to = memory_strides(out.shape, out.layout);
+  Block block;
+  int64_t offset = 0;
+  for (int i = 0; i < in.shape.rank(); ++i) {
+    const auto at = static_cast<size_t>(i);
+    block.add(spec.shape[i], from[at] * spec.step[at], to[at]);
+    offset += spec.start[at] * from[at];
+  }
+  copy_block(block, in.dtype, in.data, offset, out.data, 0);
+  return {};
+}
+
+constexpr OpDef kOps[] = {
+    {.kind = OpKind::kSlice,
+     .name = "Slice",
+     .min_inputs = 3,
+     .max_inputs = 5,
+     .infer = infer_slice,
+     .reference = run_slice,
+     .quant = {.policy = QuantPolicy::kSameScale},
+     .layout = LayoutRule::kAgnostic},
+};
+
+}  // namespace
+
+std::span<const OpDef> slice_ops() { return kOps; }
+
+}  // namespace octavo::ops
