@@ -287,6 +287,20 @@ TEST(Quantize, AddedTensorsAreEqualizedTogether) {
   EXPECT_GT(sqnr(graph, result), 28);
 }
 
+TEST(Quantize, OnlyDataInputsAreQuantized) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 4, 4, 4});
+  const ValueId c = b.node(OpKind::kConv, {x, b.random("w1", {4, 4, 1, 1})}, "conv1");
+  const ValueId r =
+      b.node(OpKind::kResize, {c, kNoValue, b.floats("scales", {4}, {1, 1, 2, 2})}, "resize");
+  const ValueId y = b.node(OpKind::kConv, {r, b.random("w2", {4, 4, 1, 1})}, "conv2");
+  const Graph graph = b.output(y).build();
+  const QuantizedModel result = quantized(graph);
+  EXPECT_EQ(reason(result, "resize"), "quantized");
+  EXPECT_EQ(value(result, "scales").dtype, DType::kF32);
+  EXPECT_GT(sqnr(graph, result), 25);
+}
+
 TEST(Quantize, GraphOutputsStayFloatUnderTheirNames) {
   GraphBuilder b;
   const ValueId x = b.input("x", {1, 4, 6, 6});

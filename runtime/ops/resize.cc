@@ -478,7 +478,7 @@ constexpr OpDef kOps[] = {
      .fields = kFields,
      .infer = infer_resize,
      .reference = run_resize,
-     .quant = {.policy = QuantPolicy::kRequantize},
+     .quant = {.policy = QuantPolicy::kRequantize, .data_inputs = 1},
      .layout = LayoutRule::kAgnostic},
 };
 
