@@ -22,6 +22,14 @@ std::string_view error_code_name(ErrorCode code) {
   return "unknown";
 }
 
+Error::Error(ErrorCode code, std::string message, std::string node, std::string tensor)
+    : code(code), message(std::move(message)), node(std::move(node)), tensor(std::move(tensor)) {}
+Error::Error(const Error&) = default;
+Error::Error(Error&&) noexcept = default;
+Error& Error::operator=(const Error&) = default;
+Error& Error::operator=(Error&&) noexcept = default;
+Error::~Error() = default;
+
 std::string Error::to_string() const {
   std::string text = message;
   if (!node.empty()) text += concat(" (node '", node, "')");

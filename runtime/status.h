@@ -31,8 +31,16 @@ std::string_view error_code_name(ErrorCode code);
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
   std::string message;
-  std::string node = {};    // name of the node concerned, if any
-  std::string tensor = {};  // name of the tensor concerned, if any
+  std::string node;    // name of the node concerned, if any
+  std::string tensor;  // name of the tensor concerned, if any
+
+  Error(ErrorCode code, std::string message, std::string node = {}, std::string tensor = {});
+  // Not inline: every function that may fail moves and destroys errors.
+  Error(const Error&);
+  Error(Error&&) noexcept;
+  Error& operator=(const Error&);
+  Error& operator=(Error&&) noexcept;
+  ~Error();
 
   /// One line: message, then node and tensor names.
   std::string to_string() const;
