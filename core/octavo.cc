@@ -1,5 +1,7 @@
 #include "core/octavo.h"
 
+#include <algorithm>
+
 #include "core/onnx/onnx.h"
 #include "core/passes/passes.h"
 #include "runtime/compact.h"
@@ -27,7 +29,14 @@ Result<Model> Model::load(std::span<const uint8_t> bytes, const LoadOptions& opt
 
 Result<Bytes> Model::to_onnx() const { return export_onnx(*graph_); }
 
-Result<Bytes> Model::to_compact() const { return write_compact(*graph_); }
+Result<Bytes> Model::to_compact() const {
+  const bool quantized = std::ranges::any_of(
+      graph_->values, [](const Value& value) { return value.quant != nullptr; });
+  if (!quantized) return write_compact(*graph_);
+  Graph graph = *graph_;
+  OCTAVO_TRY(run_passes(graph, execution_passes()));
+  return write_compact(graph);
+}
 
 Result<Session> Model::create_session(SessionOptions options) const {
   Graph graph = *graph_;

@@ -49,7 +49,8 @@ class Model {
 
   /// ONNX, quantized values expanded to QuantizeLinear / DequantizeLinear pairs.
   Result<Bytes> to_onnx() const;
-  /// The .octavo file.
+  /// The .octavo file. A quantized model has been fused as for running: a runtime without core
+  /// computes the same integers.
   Result<Bytes> to_compact() const;
   /// Runs the model, after fusing what only execution cares about (residual additions, ...).
   Result<Session> create_session(SessionOptions options = {}) const;
@@ -104,6 +105,30 @@ Result<QuantizedModel> quantize_model(const Model& model, const StaticQuantConfi
                                       DataLoader* calib_dataloader, int64_t calib_iteration = 100,
                                       const CalibFunc& calib_func = {},
                                       const QuantizeOptions& options = {});
+
+/// quantize_model in steps, for callers whose data arrive between calls.
+class Quantizer {
+ public:
+  /// Errors: those of quantize_model that need no data.
+  static Result<Quantizer> create(const Model& model, const StaticQuantConfig& quant_config,
+                                  std::shared_ptr<ThreadPool> pool = nullptr);
+  Quantizer(Quantizer&&) noexcept;
+  Quantizer& operator=(Quantizer&&) noexcept;
+  ~Quantizer();
+
+  /// Takes one calibration sample's feeds. Errors: kInvalidData and those of Session::run; the
+  /// sample then counts for nothing.
+  Status observe(const NamedTensors& feeds);
+  /// The quantized model. At least one sample must have been observed.
+  Result<QuantizedModel> finish() const;
+
+ private:
+  friend Result<QuantizedModel> quantize_model(const Model&, const StaticQuantConfig&, DataLoader*,
+                                               int64_t, const CalibFunc&, const QuantizeOptions&);
+  struct State;
+  explicit Quantizer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
 
 /// One tensor of two models, compared over a data set.
 struct TensorComparison {

@@ -47,6 +47,30 @@ class CollectingObserver : public Observer {
   std::vector<ValueId> is_input_;
 };
 
+class SessionCalibrator final : public Calibrator {
+ public:
+  SessionCalibrator(Session session, Calibration calibration)
+      : session_(std::move(session)),
+        calibration_(std::move(calibration)),
+        observer_(session_.graph(), calibration_) {}
+
+  Status observe(const NamedTensors& feeds) override {
+    OCTAVO_TRY(check_finite_feeds(feeds, calibration_.samples));
+    if (auto outputs = session_.run(feeds, &observer_); !outputs) {
+      return std::unexpected(std::move(outputs).error());
+    }
+    OCTAVO_TRY(observer_.observe_feeds(feeds));
+    ++calibration_.samples;
+    return {};
+  }
+  const Calibration& calibration() const override { return calibration_; }
+
+ private:
+  Session session_;
+  Calibration calibration_;
+  CollectingObserver observer_;
+};
+
 }  // namespace
 
 Status check_finite_feeds(const NamedTensors& feeds, int64_t sample) {
@@ -63,10 +87,22 @@ Status check_finite_feeds(const NamedTensors& feeds, int64_t sample) {
   return {};
 }
 
-Result<Calibration> calibrate(std::shared_ptr<const Graph> graph,
-                              const std::vector<WantedValue>& wanted, DataLoader* loader,
-                              int64_t iterations, const CalibFunc& calib_func,
-                              const QuantizeOptions& options) {
+Result<std::unique_ptr<Calibrator>> Calibrator::create(std::shared_ptr<const Graph> graph,
+                                                       const std::vector<WantedValue>& wanted,
+                                                       std::shared_ptr<ThreadPool> pool) {
+  Calibration calibration;
+  calibration.collectors.resize(graph->values.size());
+  for (size_t i = 0; i < wanted.size() && i < calibration.collectors.size(); ++i) {
+    if (wanted[i].algorithm.empty()) continue;
+    OCTAVO_ASSIGN(calibration.collectors[i],
+                  make_collector(wanted[i].algorithm, wanted[i].per_channel));
+  }
+  OCTAVO_ASSIGN(Session session, Session::create(graph, {.pool = std::move(pool)}));
+  return std::make_unique<SessionCalibrator>(std::move(session), std::move(calibration));
+}
+
+Status calibrate(Calibrator& calibrator, DataLoader* loader, int64_t iterations,
+                 const CalibFunc& calib_func, const QuantizeOptions& options) {
   if (loader == nullptr && !calib_func) {
     return fail(ErrorCode::kInvalidArgument,
                 "static quantization needs calibration data: pass a data loader or a calib_func");
@@ -75,45 +111,24 @@ Result<Calibration> calibrate(std::shared_ptr<const Graph> graph,
     return fail(ErrorCode::kInvalidArgument, "calib_iteration is ", iterations,
                 "; it must be at least 1");
   }
-  Calibration calibration;
-  calibration.collectors.resize(graph->values.size());
-  for (size_t i = 0; i < wanted.size() && i < calibration.collectors.size(); ++i) {
-    if (wanted[i].algorithm.empty()) continue;
-    OCTAVO_ASSIGN(calibration.collectors[i],
-                  make_collector(wanted[i].algorithm, wanted[i].per_channel));
-  }
-  OCTAVO_ASSIGN(Session session, Session::create(graph, {.pool = options.pool}));
-  CollectingObserver observer(*graph, calibration);
   const int64_t total = calib_func ? 0 : iterations;
+  const int64_t& samples = calibrator.calibration().samples;
 
   const auto observe = [&](const NamedTensors& feeds) -> Status {
-    OCTAVO_TRY(check_finite_feeds(feeds, calibration.samples));
-    if (auto outputs = session.run(feeds, &observer); !outputs) {
-      return std::unexpected(std::move(outputs).error());
-    }
-    OCTAVO_TRY(observer.observe_feeds(feeds));
-    ++calibration.samples;
-    if (options.progress && !options.progress(calibration.samples, total)) {
-      return fail(ErrorCode::kCancelled, "calibration was cancelled after ", calibration.samples,
-                  " samples");
+    OCTAVO_TRY(calibrator.observe(feeds));
+    if (options.progress && !options.progress(samples, total)) {
+      return fail(ErrorCode::kCancelled, "calibration was cancelled after ", samples, " samples");
     }
     return {};
   };
 
-  if (calib_func) {
-    OCTAVO_TRY(calib_func(observe));
-  } else {
-    while (calibration.samples < iterations) {
-      OCTAVO_ASSIGN(const std::optional<NamedTensors> feeds, loader->next());
-      if (!feeds) break;
-      OCTAVO_TRY(observe(*feeds));
-    }
+  if (calib_func) return calib_func(observe);
+  while (samples < iterations) {
+    OCTAVO_ASSIGN(const std::optional<NamedTensors> feeds, loader->next());
+    if (!feeds) break;
+    OCTAVO_TRY(observe(*feeds));
   }
-  if (calibration.samples == 0) {
-    return fail(ErrorCode::kInvalidArgument,
-                "the calibration data is empty; at least one sample is needed");
-  }
-  return calibration;
+  return {};
 }
 
 }  // namespace octavo

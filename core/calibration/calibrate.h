@@ -21,14 +21,24 @@ struct WantedValue {
   bool per_channel = false;    // the ranges of its channels too
 };
 
-/// Collects what `wanted` (by ValueId) says. Reads the first
+/// Collects what `wanted` (by ValueId) says from one sample's feeds after another.
+class Calibrator {
+ public:
+  static Result<std::unique_ptr<Calibrator>> create(std::shared_ptr<const Graph> graph,
+                                                    const std::vector<WantedValue>& wanted,
+                                                    std::shared_ptr<ThreadPool> pool);
+  virtual ~Calibrator() = default;
+  /// Errors: kInvalidData (NaN or infinity in the feeds or in a computed tensor, naming tensor and
+  /// sample), and those of Session::run. The sample then counts for nothing.
+  virtual Status observe(const NamedTensors& feeds) = 0;
+  virtual const Calibration& calibration() const = 0;
+};
+
+/// Calibrates with a loader or a function. Reads the first
 /// `iterations` items of `loader`, unless `calib_func` is set and drives the calibration.
-/// Errors: kInvalidArgument without any data, kInvalidData (NaN or infinity in the data or in a
-/// computed tensor, naming tensor and sample), kCancelled.
-Result<Calibration> calibrate(std::shared_ptr<const Graph> graph,
-                              const std::vector<WantedValue>& wanted, DataLoader* loader,
-                              int64_t iterations, const CalibFunc& calib_func,
-                              const QuantizeOptions& options);
+/// Errors: kInvalidArgument without any data, kCancelled, and those of Calibrator::observe.
+Status calibrate(Calibrator& calibrator, DataLoader* loader, int64_t iterations,
+                 const CalibFunc& calib_func, const QuantizeOptions& options);
 
 /// Error kInvalidData naming the input and the sample if a float feed holds NaN or infinity.
 Status check_finite_feeds(const NamedTensors& feeds, int64_t sample);
