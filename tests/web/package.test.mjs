@@ -1,0 +1,104 @@
+// The packed package: what a user's compiler and Node find in it, and how much is downloaded.
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { root, withFolder } from "../harness.mjs";
+import { dist } from "./package.mjs";
+
+const bin = (name) => join(root, "node_modules/.bin", name);
+
+/** Installs the packed package in a folder of its own and calls body(folder). */
+function consumer(body) {
+  return withFolder((folder) => {
+    const pack = ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder];
+    execFileSync("npm", pack, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+    const [tarball] = readdirSync(folder);
+    const target = join(folder, "node_modules/octavo");
+    mkdirSync(target, { recursive: true });
+    execFileSync("tar", ["-xzf", join(folder, tarball), "-C", target, "--strip-components=1"]);
+    writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+    return body(folder);
+  });
+}
+
+const program = `
+import { InferenceSession, quantizeModel, StaticQuantConfig, Tensor, type QuantizedModel } from "octavo";
+import { InferenceSession as Runner } from "octavo/runtime";
+
+export async function shrink(file: File, samples: AsyncIterable<Float32Array>): Promise<QuantizedModel> {
+  async function* feeds() {
+    for await (const data of samples) yield { input: new Tensor("float32", data, [1, 1, 28, 28]) };
+  }
+  const config = new StaticQuantConfig({ actAlgorithm: "minmax" }).setLocal("Gemm", { actDtype: "fp32" });
+  return quantizeModel(file, config, feeds(), 100, null, {
+    onProgress: ({ phase, done, total }) => console.log(phase, done, total),
+    signal: AbortSignal.timeout(1000),
+  });
+}
+export async function run(model: QuantizedModel, bytes: Uint8Array) {
+  const session = await InferenceSession.create(model, { worker: false });
+  const runner = await Runner.create(bytes);
+  const outputs = await session.run({ input: { type: "float32", dims: [1], data: [1] } });
+  await runner.dispose();
+  const data: ArrayLike<unknown> = outputs["y"]!.data;
+  return data;
+}
+`;
+
+for (const [module, resolution] of [
+  ["esnext", "bundler"],
+  ["node16", "node16"],
+]) {
+  test(`types, moduleResolution ${resolution}`, () =>
+    consumer((folder) => {
+      writeFileSync(join(folder, "program.ts"), program);
+      const compilerOptions = {
+        ...{ noEmit: true, strict: true, target: "es2022", lib: ["es2022", "dom"], types: [] },
+        ...{ module, moduleResolution: resolution },
+      };
+      const config = { compilerOptions, files: ["program.ts"] };
+      writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+      const done = spawnSync(bin("tsc"), [], { cwd: folder, encoding: "utf8" });
+      assert.equal(done.stdout, "");
+    }));
+}
+
+test("runs from the packed package, and the process ends by itself", () =>
+  consumer((folder) => {
+    const digits = JSON.stringify(join(root, "tools/digits/digits.onnx"));
+    writeFileSync(
+      join(folder, "program.js"),
+      `import { InferenceSession } from "octavo";
+       const session = await InferenceSession.create(${digits});
+       console.log(session.backend.worker, session.outputNames.join());`,
+    );
+    const args = { cwd: folder, encoding: "utf8", timeout: 30000 };
+    assert.equal(execFileSync(process.execPath, ["program.js"], args), "true logits\n");
+  }));
+
+test("publint finds nothing", () => {
+  execFileSync(bin("publint"), ["--strict", "--pack", "false"], { cwd: root, stdio: "inherit" });
+});
+
+test("sizes over the wire (gzip -9)", () => {
+  const size = (name) => execFileSync("gzip", ["-9", "--stdout", join(dist, name)]).length;
+  // What each entry's page and worker load, some of it in both.
+  const entries = {
+    octavo: /^runtime/,
+    octavo_runtime: /^(worker|model|quantize|config|progress)/,
+  };
+  for (const [entry, others] of Object.entries(entries)) {
+    const scripts = readdirSync(dist).filter((name) => name.endsWith(".js") && !others.test(name));
+    const sizes = {
+      wasm: size(`${entry}.wasm`),
+      relaxed: size(`${entry}_relaxed.wasm`),
+      javascript: [...scripts, `${entry}.mjs`].reduce((sum, name) => sum + size(name), 0),
+    };
+    console.log(entry, sizes);
+    const limit = entry === "octavo" ? 900_000 : 300_000;
+    assert.ok(Math.max(sizes.wasm, sizes.relaxed) < limit, "WebAssembly");
+    assert.ok(sizes.javascript < 40_000, "JavaScript");
+  }
+});

@@ -1,0 +1,142 @@
+// What the full module adds: models and their quantization.
+#include <emscripten/bind.h>
+
+#include "core/octavo.h"
+#include "wasm/runtime/values.h"
+
+namespace octavo::wasm {
+namespace {
+
+class JsModel {
+ public:
+  explicit JsModel(Model model) : model_(std::move(model)) {}
+
+  val create_session() const { return unwrap(model_.create_session(), session_to_js); }
+  val to_onnx() const { return bytes_to_js(model_.to_onnx()); }
+  val to_compact() const { return bytes_to_js(model_.to_compact()); }
+  val inputs() const { return describe(model_.graph(), model_.graph().inputs); }
+  val outputs() const { return describe(model_.graph(), model_.graph().outputs); }
+  const Model& model() const { return model_; }
+
+ private:
+  static val bytes_to_js(const Result<Bytes>& bytes) {
+    return unwrap(bytes, [](const Bytes& b) { return to_js(std::span<const uint8_t>(b)); });
+  }
+
+  Model model_;
+};
+
+val model_to_js(Model model) { return val(std::make_shared<JsModel>(std::move(model))); }
+
+/// `external`: an object of Uint8Arrays by the names that the model gives them.
+ExternalDataReader external_reader(const val& external) {
+  if (external.isUndefined() || external.isNull()) return {};
+  return [external](const std::string& location, int64_t offset, int64_t length) -> Result<Bytes> {
+    if (!external.hasOwnProperty(location.c_str())) {
+      return fail(ErrorCode::kNotFound, "the model needs the external-data file '", location,
+                  "'; pass it in the option externalData");
+    }
+    const val file = external[location];
+    const auto size = static_cast<int64_t>(file["length"].as<double>());
+    if (offset < 0 || offset > size || length < 0 || length > size - offset) {
+      return fail(ErrorCode::kInvalidModel, "the external-data file '", location, "' of ", size,
+                  " bytes is too short for ", length, " bytes at ", offset);
+    }
+    const int64_t count = length == 0 ? size - offset : length;
+    Bytes bytes(static_cast<size_t>(count));
+    val(emscripten::typed_memory_view(bytes.size(), bytes.data()))
+        .call<void>("set", file.call<val>("subarray", static_cast<double>(offset),
+                                          static_cast<double>(offset + count)));
+    return bytes;
+  };
+}
+
+Result<Model> open_model(const val& array, const val& external) {
+  OCTAVO_ASSIGN(const Buffer file, copy_bytes(array));
+  return Model::load(file.bytes(),
+                     {.external_data = external_reader(external), .owner = file.memory});
+}
+
+val load_model(const val& array, const val& external) {
+  return unwrap(open_model(array, external), model_to_js);
+}
+
+val report_to_js(const QuantizeReport& report) {
+  val nodes = val::array();
+  for (const NodeReport& node : report.nodes) {
+    val item = val::object();
+    item.set("name", node.name);
+    item.set("op", node.op);
+    item.set("quantized", node.quantized);
+    item.set("weights", node.weights);
+    item.set("activations", node.activations);
+    item.set("reason", node.reason);
+    nodes.call<void>("push", item);
+  }
+  val warnings = val::array();
+  for (const std::string& warning : report.warnings) warnings.call<void>("push", warning);
+  val out = val::object();
+  out.set("nodes", nodes);
+  out.set("floatBytes", static_cast<double>(report.float_bytes));
+  out.set("quantizedBytes", static_cast<double>(report.quantized_bytes));
+  out.set("samples", static_cast<double>(report.samples));
+  out.set("warnings", warnings);
+  return out;
+}
+
+class JsQuantizer {
+ public:
+  explicit JsQuantizer(Quantizer quantizer) : quantizer_(std::move(quantizer)) {}
+
+  /// undefined, or {error}.
+  val observe(const val& feeds) {
+    const auto tensors = feeds_from_js(feeds);
+    if (!tensors) return to_js(tensors.error());
+    const Status status = quantizer_.observe(*tensors);
+    return status ? val::undefined() : to_js(status.error());
+  }
+
+  /// {model, report}, or {error}.
+  val finish() const {
+    return unwrap(quantizer_.finish(), [](QuantizedModel result) {
+      val out = val::object();
+      out.set("report", report_to_js(result.report));
+      out.set("model", model_to_js(std::move(result.model)));
+      return out;
+    });
+  }
+
+ private:
+  Quantizer quantizer_;
+};
+
+Result<Quantizer> make_quantizer(const JsModel& model, const std::string& config_json) {
+  OCTAVO_ASSIGN(const StaticQuantConfig config, StaticQuantConfig::from_json(config_json));
+  return Quantizer::create(model.model(), config);
+}
+
+val create_quantizer(const JsModel& model, const std::string& config_json) {
+  return unwrap(make_quantizer(model, config_json), [](Quantizer quantizer) {
+    return val(std::make_shared<JsQuantizer>(std::move(quantizer)));
+  });
+}
+
+}  // namespace
+
+EMSCRIPTEN_BINDINGS(octavo_core) {
+  emscripten::class_<JsModel>("Model")
+      .smart_ptr<std::shared_ptr<JsModel>>("Model")
+      .function("createSession", &JsModel::create_session)
+      .function("toOnnx", &JsModel::to_onnx)
+      .function("toCompact", &JsModel::to_compact)
+      .function("inputs", &JsModel::inputs)
+      .function("outputs", &JsModel::outputs);
+  emscripten::class_<JsQuantizer>("Quantizer")
+      .smart_ptr<std::shared_ptr<JsQuantizer>>("Quantizer")
+      .function("observe", &JsQuantizer::observe)
+      .function("finish", &JsQuantizer::finish);
+  emscripten::function("loadModel", &load_model);
+  emscripten::function("createQuantizer", &create_quantizer);
+}
+
+}  // namespace octavo::wasm

@@ -1,0 +1,78 @@
+/** What the core says about an error; the form in which errors cross from the worker. */
+export interface ErrorDetail {
+  code: string;
+  message: string;
+  node?: string;
+  tensor?: string;
+}
+
+/** The base of all errors that Octavo throws, abortion aside. */
+export class OctavoError extends Error {
+  /** "invalid_model", "unsupported_op", "shape_mismatch", ... */
+  readonly code: string;
+  /** Name of the node concerned, if any. */
+  readonly node?: string;
+  /** Name of the tensor concerned, if any. */
+  readonly tensor?: string;
+
+  constructor(detail: ErrorDetail, options?: ErrorOptions) {
+    super(detail.message, options);
+    this.name = new.target.name;
+    this.code = detail.code;
+    if (detail.node) this.node = detail.node;
+    if (detail.tensor) this.tensor = detail.tensor;
+  }
+}
+
+/** The model's bytes or structure are wrong. */
+export class InvalidModelError extends OctavoError {}
+/** The model uses operators that Octavo does not have. */
+export class UnsupportedOpError extends OctavoError {
+  /** All of them, where the message lists them. */
+  readonly operators: string[];
+  constructor(detail: ErrorDetail, options?: ErrorOptions) {
+    super(detail, options);
+    const listed = /operators?: (.*)$/.exec(detail.message)?.[1] ?? "";
+    this.operators = [...listed.matchAll(/([\w.:]+) \(\d+\)/g)].map((match) => match[1]!);
+  }
+}
+/** An option, a name or a call is wrong. */
+export class InvalidArgumentError extends OctavoError {}
+/** Shapes or types do not fit together. */
+export class ShapeMismatchError extends OctavoError {}
+/** Calibration or input data are wrong (NaN, say). */
+export class InvalidDataError extends OctavoError {}
+/** A stated limit would be passed. */
+export class LimitExceededError extends OctavoError {}
+export class OutOfMemoryError extends OctavoError {}
+/** A named thing (file, tensor, node, option) does not exist. */
+export class NotFoundError extends OctavoError {}
+/** A file could not be fetched or read. */
+export class LoadError extends OctavoError {}
+/** Something is missing in this version or on this machine. */
+export class UnavailableError extends OctavoError {}
+/** The object was disposed of. */
+export class DisposedError extends OctavoError {}
+/** A fault of Octavo itself. */
+export class InternalError extends OctavoError {}
+
+const classes: Record<string, new (detail: ErrorDetail, options?: ErrorOptions) => OctavoError> = {
+  invalid_model: InvalidModelError,
+  unsupported_op: UnsupportedOpError,
+  invalid_argument: InvalidArgumentError,
+  shape_mismatch: ShapeMismatchError,
+  invalid_data: InvalidDataError,
+  limit_exceeded: LimitExceededError,
+  out_of_memory: OutOfMemoryError,
+  not_found: NotFoundError,
+  io: LoadError,
+  unavailable: UnavailableError,
+  disposed: DisposedError,
+};
+
+export function makeError(detail: ErrorDetail, options?: ErrorOptions): OctavoError {
+  return new (classes[detail.code] ?? InternalError)(detail, options);
+}
+
+export const invalidArgument = (message: string, tensor?: string) =>
+  new InvalidArgumentError({ code: "invalid_argument", message, ...(tensor ? { tensor } : {}) });

@@ -1,0 +1,24 @@
+// octavo: models, their quantization, and running them.
+import { describeBackend, type EngineOptions } from "./host.js";
+import type { BackendInfo } from "./load.js";
+
+/** What will run with these options, and why. */
+export function backendInfo(options: EngineOptions = {}): BackendInfo {
+  return describeBackend(options);
+}
+
+export { StaticQuantConfig } from "./config.js";
+export type { Granularity, QuantDtype, StaticQuantOptions } from "./config.js";
+export { quantizeModel } from "./quantize.js";
+export type { CalibDataLoader, CalibFunc, QuantizeOptions } from "./quantize.js";
+export { InferenceSession, Model, QuantizedModel } from "./model.js";
+export type { LoadOptions } from "./model.js";
+export type { NodeReport, QuantizeReport } from "./engine.js";
+export type { ProgressEvent } from "./progress.js";
+export * from "./errors.js";
+export { Tensor } from "./tensor.js";
+export type { Feeds, TensorLike, TensorType } from "./tensor.js";
+export type { BackendInfo, Source, Variant } from "./load.js";
+export type { EngineOptions } from "./host.js";
+export type { Outputs, RunOptions, SessionOptions } from "./session.js";
+export type { ValueMetadata } from "./owned.js";

@@ -1,0 +1,101 @@
+import type { Glue, QuantizeReport, WireObject } from "./engine.js";
+import { Hosts, type EngineOptions, type Host } from "./host.js";
+import { toBytes, type Source } from "./load.js";
+import { made, metadata, Owned, type ValueMetadata } from "./owned.js";
+import { Session, type SessionOptions } from "./session.js";
+import { invalidArgument } from "./errors.js";
+
+const hosts = new Hosts({
+  glue: async (): Promise<Glue> => (await import("./octavo.mjs")).default,
+  wasm: {
+    simd: () => new URL("./octavo.wasm", import.meta.url),
+    relaxed: () => new URL("./octavo_relaxed.wasm", import.meta.url),
+  },
+  worker: () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }),
+  workerUrl: () => new URL(["worker.js"].join(), import.meta.url),
+});
+
+export interface LoadOptions extends EngineOptions {
+  signal?: AbortSignal;
+  /** The files that an ONNX model keeps its weights in, by the names it gives them. */
+  externalData?: Readonly<Record<string, Source>>;
+}
+
+/** A float or quantized model. */
+export class Model extends Owned {
+  readonly inputMetadata: readonly ValueMetadata[];
+  readonly outputMetadata: readonly ValueMetadata[];
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+
+  /** @internal */
+  constructor(host: Host, { id, inputs, outputs }: WireObject) {
+    super(host, id);
+    this.inputMetadata = metadata(inputs);
+    this.outputMetadata = metadata(outputs);
+    this.inputNames = inputs.map(({ name }) => name);
+    this.outputNames = outputs.map(({ name }) => name);
+  }
+
+  /** Reads an ONNX model or an .octavo file: its address, a File or Blob, or its bytes. */
+  static async load(source: Source, options: LoadOptions = {}): Promise<Model> {
+    const { signal, externalData = {} } = options;
+    const files = Promise.all(
+      Object.entries(externalData).map(async ([name, file]) => [name, await toBytes(file, signal)]),
+    );
+    const [host, bytes, external] = await Promise.all([
+      hosts.get(options),
+      toBytes(source, signal),
+      files,
+    ]);
+    const args = [bytes, Object.fromEntries(external)];
+    return new Model(host, await made(host, "loadModel", args, signal));
+  }
+
+  /** The model as ONNX; quantized values between QuantizeLinear and DequantizeLinear. */
+  async toOnnx(): Promise<Uint8Array> {
+    return this.owned.host.call("toOnnx", [this.owned.id]);
+  }
+  /** The model as an .octavo file, which octavo/runtime runs. */
+  async toCompact(): Promise<Uint8Array> {
+    return this.owned.host.call("toCompact", [this.owned.id]);
+  }
+
+  /** @internal Where the model lives. */
+  get place() {
+    return this.owned;
+  }
+}
+
+/** A quantized model, and what became of each operator. */
+export class QuantizedModel extends Model {
+  readonly report: QuantizeReport;
+  /** @internal */
+  constructor(host: Host, made: WireObject & { report: QuantizeReport }) {
+    super(host, made);
+    this.report = made.report;
+  }
+}
+
+/** The model, and whether it was loaded here and so is ours to dispose of. */
+export async function modelOf(source: Source | Model, options: LoadOptions) {
+  if (source instanceof Model) return { model: source, ours: false };
+  if (source === undefined || source === null) throw invalidArgument("there is no model");
+  return { model: await Model.load(source, options), ours: true };
+}
+
+export class InferenceSession extends Session {
+  /** Makes a session of a Model, or of a model's address, file, blob or bytes. */
+  static async create(
+    model: Source | Model,
+    options: SessionOptions = {},
+  ): Promise<InferenceSession> {
+    const { model: loaded, ours } = await modelOf(model, options);
+    try {
+      const { host, id } = loaded.place;
+      return new InferenceSession(host, await made(host, "createSession", [id], options.signal));
+    } finally {
+      if (ours) await loaded.dispose();
+    }
+  }
+}

@@ -1,0 +1,43 @@
+export interface ProgressEvent {
+  phase: "load" | "calibrate" | "quantize";
+  done: number;
+  /** 0 if it is not known. */
+  total: number;
+  /** Milliseconds that the phase will still take; undefined while nothing is known. */
+  etaMs?: number;
+}
+
+const intervalMs = 100;
+
+/** Tells a listener of progress, ten times a second at most; the end of a phase always. */
+export class Progress {
+  #phase: ProgressEvent["phase"] = "load";
+  #total = 0;
+  #begun = 0;
+  #told = -Infinity;
+
+  constructor(private readonly listener?: (event: ProgressEvent) => void) {}
+
+  begin(phase: ProgressEvent["phase"], total: number) {
+    this.#phase = phase;
+    this.#total = total;
+    this.#begun = performance.now();
+  }
+
+  step(done: number) {
+    const now = performance.now();
+    if (now - this.#told < intervalMs) return;
+    this.#told = now;
+    const left = this.#total - done;
+    this.listener?.({
+      phase: this.#phase,
+      done,
+      total: this.#total,
+      ...(left >= 0 && done > 0 ? { etaMs: ((now - this.#begun) / done) * left } : {}),
+    });
+  }
+
+  end(done: number) {
+    this.listener?.({ phase: this.#phase, done, total: done, etaMs: 0 });
+  }
+}

@@ -1,0 +1,52 @@
+import type { WireObject } from "./engine.js";
+import type { EngineOptions, Host } from "./host.js";
+import type { BackendInfo, Source } from "./load.js";
+import { abortable, metadata, Owned, type ValueMetadata } from "./owned.js";
+import { fromWire, toWire, type Feeds, type Tensor, type WireTensor } from "./tensor.js";
+
+export interface SessionOptions extends EngineOptions {
+  signal?: AbortSignal;
+}
+export interface RunOptions {
+  signal?: AbortSignal;
+  /** Hand the feeds' buffers over to the worker instead of copying: they are empty afterwards. */
+  transfer?: boolean;
+}
+export type Outputs = Record<string, Tensor>;
+
+/** A model that is ready to run, as ONNX Runtime's class of the same name. */
+export abstract class Session extends Owned {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly inputMetadata: readonly ValueMetadata[];
+  readonly outputMetadata: readonly ValueMetadata[];
+  /** What runs the model. */
+  readonly backend: BackendInfo;
+
+  /** @internal */
+  constructor(host: Host, { id, inputs, outputs }: WireObject) {
+    super(host, id);
+    this.inputMetadata = metadata(inputs);
+    this.outputMetadata = metadata(outputs);
+    this.inputNames = inputs.map(({ name }) => name);
+    this.outputNames = outputs.map(({ name }) => name);
+    this.backend = host.info;
+  }
+
+  /**
+   * Runs the model: tensors by the names of its inputs in, tensors by the names of its outputs out.
+   * Aborting ends the wait, not the computation.
+   */
+  async run(feeds: Feeds, options: RunOptions = {}): Promise<Outputs> {
+    const { host, id } = this.owned;
+    const tensors = toWire(feeds, host.info.worker && !options.transfer);
+    const buffers = options.transfer ? tensors.map(({ bytes }) => bytes) : [];
+    const transfer = [
+      ...new Set(
+        buffers.flatMap((b) => (b instanceof Uint8Array ? [b.buffer as ArrayBuffer] : [])),
+      ),
+    ];
+    const done = host.call<WireTensor[]>("run", [id, tensors], transfer);
+    return fromWire(await abortable(done, options.signal));
+  }
+}
