@@ -25,8 +25,8 @@ std::span<const KernelDef> conv_kernels();    // conv.cc: f32 and int8 convoluti
 std::span<const KernelDef> matmul_kernels();  // matmul.cc: MatMul, Gemm in f32 and int8
 std::span<const KernelDef> pool_kernels();    // pool.cc
 std::span<const KernelDef>
-elementwise_kernels();                        // elementwise.cc: binary, unary, tables, quantize
-std::span<const KernelDef> move_kernels();    // move.cc: concatenation
+elementwise_kernels();                      // elementwise.cc: binary, unary, tables, quantize
+std::span<const KernelDef> move_kernels();  // move.cc: concatenation
 }  // namespace kernels
 
 }  // namespace octavo

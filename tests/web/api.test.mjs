@@ -155,3 +155,16 @@ test("the variant is what the engine can run, and said", () => {
   assert.equal(octavo.backendInfo({ variant: "simd" }).variant, "simd");
   assert.throws(() => octavo.backendInfo({ variant: "mmx" }), octavo.InvalidArgumentError);
 });
+
+test("1,000 sessions made, run and disposed of leave the heap as it was", async () => {
+  const cycle = async () => {
+    const session = await octavo.InferenceSession.create(model, { worker: false });
+    await session.run(image());
+    await session.dispose();
+  };
+  for (let i = 0; i < 100; i++) await cycle();
+  const before = process.memoryUsage().external;
+  for (let i = 0; i < 1000; i++) await cycle();
+  // WebAssembly's memory never shrinks: what had leaked would show.
+  assert.ok(process.memoryUsage().external - before < 4 << 20);
+});

@@ -154,9 +154,6 @@ export class Engine {
     this.#objects.get(id)?.delete();
     this.#objects.delete(id);
   }
-  liveObjects(): number {
-    return this.#objects.size;
-  }
 
   #keep(handle: Handle): number {
     this.#objects.set(++this.#lastId, handle);
@@ -182,8 +179,7 @@ export type EngineMethod =
   | "createQuantizer"
   | "observe"
   | "finish"
-  | "release"
-  | "liveObjects";
+  | "release";
 
 /** Buffers of a result that may be handed over instead of copied. */
 export function resultBuffers(result: unknown): ArrayBuffer[] {
