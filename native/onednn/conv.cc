@@ -56,7 +56,7 @@ Result<std::unique_ptr<Step>> create_conv(const PlanGraph& graph, const Node& no
         weight_any, bias, dst, strides, dilates, begin, end, epilogue.attributes);
     epilogue.constants.emplace_back(
         DNNL_ARG_WEIGHTS, pack_weights(weight_plain, w.constant.raw(), description.weights_desc()));
-    if (has_bias) epilogue.constants.emplace_back(DNNL_ARG_BIAS, bias_memory(epilogue.bias));
+    if (has_bias) epilogue.constants.emplace_back(DNNL_ARG_BIAS, bias_memory(epilogue.bias, bias));
     auto step = std::make_unique<PrimitiveStep>(
         dnnl::convolution_forward(description), description.scratchpad_desc(),
         std::vector<PrimitiveStep::Binding>{{DNNL_ARG_SRC, false, 0, src},

@@ -9,20 +9,24 @@ namespace octavo::onednn {
 namespace {
 
 template <class T>
-dnnl::memory vector_memory(const std::vector<T>& values, dnnl::memory::data_type type) {
-  const dnnl::memory::desc desc({static_cast<int64_t>(values.size())}, type,
-                                dnnl::memory::format_tag::a);
+dnnl::memory filled_memory(const std::vector<T>& values, const dnnl::memory::desc& desc) {
   dnnl::memory memory(desc, cpu_engine());
   std::memcpy(memory.get_data_handle(), values.data(), values.size() * sizeof(T));
   return memory;
+}
+
+template <class T>
+dnnl::memory vector_memory(const std::vector<T>& values, dnnl::memory::data_type type) {
+  return filled_memory(values,
+                       {{static_cast<int64_t>(values.size())}, type, dnnl::memory::format_tag::a});
 }
 
 bool is_byte(DType dtype) { return dtype == DType::kI8 || dtype == DType::kU8; }
 
 }  // namespace
 
-dnnl::memory bias_memory(const std::vector<float>& bias) {
-  return vector_memory(bias, dnnl::memory::data_type::f32);
+dnnl::memory bias_memory(const std::vector<float>& bias, const dnnl::memory::desc& desc) {
+  return filled_memory(bias, desc);
 }
 
 dnnl::memory pack_weights(const dnnl::memory::desc& plain, const void* data,

@@ -26,8 +26,8 @@ Result<Epilogue> make_epilogue(const PlanGraph& graph, const Node& node, int64_t
 /// activations with i8 weights of zero point 0, constant weights and bias.
 bool supports_dtypes(const PlanGraph& graph, const Node& node);
 
-/// The bias as a oneDNN memory; call only if it is not empty.
-dnnl::memory bias_memory(const std::vector<float>& bias);
+/// The bias as a oneDNN memory of that shape; call only if it is not empty.
+dnnl::memory bias_memory(const std::vector<float>& bias, const dnnl::memory::desc& desc);
 
 /// Constant weights in the layout that the primitive asks for.
 dnnl::memory pack_weights(const dnnl::memory::desc& plain, const void* data,

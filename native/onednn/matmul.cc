@@ -41,17 +41,13 @@ Result<std::unique_ptr<Step>> create_matmul(const PlanGraph& graph, const Node& 
     epilogue.constants.emplace_back(
         DNNL_ARG_WEIGHTS, pack_weights(weight_plain, w.constant.raw(), description.weights_desc()));
     if (has_bias) {
-      dnnl::memory values = bias_memory(epilogue.bias);
-      epilogue.constants.emplace_back(DNNL_ARG_BIAS,
-                                      dnnl::memory(bias, cpu_engine(), values.get_data_handle()));
-      epilogue.constants.emplace_back(-1, values);  // keeps the bytes alive
+      epilogue.constants.emplace_back(DNNL_ARG_BIAS, bias_memory(epilogue.bias, bias));
     }
-    std::vector<std::pair<int, dnnl::memory>> constants = epilogue.constants;
     auto step = std::make_unique<PrimitiveStep>(
         dnnl::matmul(description), description.scratchpad_desc(),
         std::vector<PrimitiveStep::Binding>{{DNNL_ARG_SRC, false, 0, src},
                                             {DNNL_ARG_DST, true, 0, dst}},
-        constants);
+        epilogue.constants);
     step->kernel = description.impl_info_str();
     step->inputs = {node.input(0)};
     step->outputs = {node.output(0)};
