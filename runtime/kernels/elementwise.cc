@@ -216,7 +216,7 @@ class TableStep : public KernelStep {
     auto* y = context.outputs[0].as<uint8_t>();
     parallel_for(context.pool, context.outputs[0].elements(), kGrain,
                  [&](int64_t begin, int64_t end) {
-                   for (int64_t i = begin; i < end; ++i) y[i] = table_[x[i]];
+                   lookup_row(table_.data(), x + begin, y + begin, end - begin);
                  });
     return {};
   }

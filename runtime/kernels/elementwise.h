@@ -33,6 +33,9 @@ void quantize_row(const float* x, float scale, int32_t zero_point, bool is_signe
 void dequantize_row(const void* x, float scale, int32_t zero_point, bool is_signed, float* y,
                     int64_t count);
 
+/// y[i] = table[x[i]]; 256 entries. `y` may be `x`.
+void lookup_row(const uint8_t* table, const uint8_t* x, uint8_t* y, int64_t count);
+
 /// y = f(x) for f32; what `op` needs of its attributes in a and b (Clip: bounds). `y` may be `x`.
 void unary_f32(OpKind op, float a, float b, const float* x, float* y, int64_t count);
 

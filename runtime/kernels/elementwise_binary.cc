@@ -31,13 +31,23 @@ HWY_INLINE void with_binary(OpKind op, const Fn& fn) {
   }
 }
 
-// Calls fn(i, lanes) for whole vectors, then once for what is left (lanes < N).
-template <class D, class Whole, class Rest>
-HWY_INLINE void for_each_vector(D d, int64_t count, const Whole& whole, const Rest& rest) {
+// Loads, stores and loops for what may be less than a vector: one body for whole vectors and for
+// the rest, as most of these loops are needed in many variants.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> load(D d, const T* from, size_t n) {
+  return n == hn::Lanes(d) ? hn::LoadU(d, from) : hn::LoadN(d, from, n);
+}
+template <class D, class T>
+HWY_INLINE void store(hn::Vec<D> v, D d, T* to, size_t n) {
+  n == hn::Lanes(d) ? hn::StoreU(v, d, to) : hn::StoreN(v, d, to, n);
+}
+/// fn(i, n): elements [i, i + n), n at most a vector.
+template <class D, class Fn>
+HWY_INLINE void for_each_vector(D d, int64_t count, const Fn& fn) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) whole(i);
-  if (i < count) rest(i, static_cast<size_t>(count - i));
+  for (int64_t i = 0; i < count; i += lanes) {
+    fn(i, static_cast<size_t>(count - i < lanes ? count - i : lanes));
+  }
 }
 
 void binary_f32(OpKind op, RowOperand a, RowOperand b, float* y, int64_t count) {
@@ -47,140 +57,133 @@ void binary_f32(OpKind op, RowOperand a, RowOperand b, float* y, int64_t count) 
   const auto all_a = hn::Set(d, pa[0]);
   const auto all_b = hn::Set(d, pb[0]);
   with_binary(op, [&](auto apply) OCTAVO_INLINE {
-    for_each_vector(
-        d, count,
-        [&](int64_t i) OCTAVO_INLINE {
-          const auto va = a.stride != 0 ? hn::LoadU(d, pa + i) : all_a;
-          const auto vb = b.stride != 0 ? hn::LoadU(d, pb + i) : all_b;
-          hn::StoreU(apply(d, va, vb), d, y + i);
-        },
-        [&](int64_t i, size_t n) OCTAVO_INLINE {
-          const auto va = a.stride != 0 ? hn::LoadN(d, pa + i, n) : all_a;
-          const auto vb = b.stride != 0 ? hn::LoadN(d, pb + i, n) : all_b;
-          hn::StoreN(apply(d, va, vb), d, y + i, n);
-        });
-  });
-}
-
-// 8-bit integers as float vectors and back.
-template <class T, class D>
-struct Bytes {
-  using DT = hn::Rebind<T, D>;
-  using DI = hn::RebindToSigned<D>;
-  static HWY_INLINE hn::Vec<D> real(D d, hn::Vec<DT> q, hn::Vec<DI> zero, hn::Vec<D> scale) {
-    return hn::Mul(hn::ConvertTo(d, hn::Sub(hn::PromoteTo(DI(), q), zero)), scale);
-  }
-  // Divides, rounds half to even, NaN to zero, then adds the zero point and saturates.
-  static HWY_INLINE hn::Vec<DT> quantize(D d, hn::Vec<D> x, hn::Vec<D> scale, hn::Vec<D> zero) {
-    auto q = hn::Round(hn::Div(x, scale));
-    q = hn::Add(hn::IfThenElseZero(hn::Eq(q, q), q), zero);
-    q = hn::Min(hn::Max(q, hn::Set(d, hwy::LimitsMin<T>())), hn::Set(d, hwy::LimitsMax<T>()));
-    return hn::DemoteTo(DT(), round_in_range(DI(), q));
-  }
-};
-
-template <class TA, class TB, class TY>
-HWY_INLINE void binary_bytes(OpKind op, const BinaryInt8& p, RowOperand a, RowOperand b, TY* y,
-                             int64_t count) {
-  const hn::ScalableTag<float> d;
-  const hn::RebindToSigned<decltype(d)> di;
-  const hn::Rebind<TA, decltype(d)> da;
-  const hn::Rebind<TB, decltype(d)> db;
-  const hn::Rebind<TY, decltype(d)> dy;
-  const auto* pa = static_cast<const TA*>(a.data);
-  const auto* pb = static_cast<const TB*>(b.data);
-  const auto zero_a = hn::Set(di, p.zero_a), zero_b = hn::Set(di, p.zero_b);
-  const auto scale_a = hn::Set(d, p.scale_a), scale_b = hn::Set(d, p.scale_b);
-  const auto scale_y = hn::Set(d, p.scale_y);
-  const auto zero_y = hn::Set(d, static_cast<float>(p.zero_y));
-  const auto all_a = hn::Set(da, pa[0]);
-  const auto all_b = hn::Set(db, pb[0]);
-  with_binary(op, [&](auto apply) OCTAVO_INLINE {
-    const auto compute = [&](auto qa, auto qb) OCTAVO_INLINE {
-      const auto ra = Bytes<TA, decltype(d)>::real(d, qa, zero_a, scale_a);
-      const auto rb = Bytes<TB, decltype(d)>::real(d, qb, zero_b, scale_b);
-      return Bytes<TY, decltype(d)>::quantize(d, apply(d, ra, rb), scale_y, zero_y);
-    };
-    for_each_vector(
-        d, count,
-        [&](int64_t i) OCTAVO_INLINE {
-          const auto qa = a.stride != 0 ? hn::LoadU(da, pa + i) : all_a;
-          const auto qb = b.stride != 0 ? hn::LoadU(db, pb + i) : all_b;
-          hn::StoreU(compute(qa, qb), dy, y + i);
-        },
-        [&](int64_t i, size_t n) OCTAVO_INLINE {
-          const auto qa = a.stride != 0 ? hn::LoadN(da, pa + i, n) : all_a;
-          const auto qb = b.stride != 0 ? hn::LoadN(db, pb + i, n) : all_b;
-          hn::StoreN(compute(qa, qb), dy, y + i, n);
-        });
-  });
-}
-
-// Calls fn with a value of the 8-bit type.
-template <class Fn>
-HWY_INLINE void with_bytes(bool is_signed, const Fn& fn) {
-  if (is_signed) {
-    fn(int8_t{});
-  } else {
-    fn(uint8_t{});
-  }
-}
-
-void binary_int8(OpKind op, const BinaryInt8& p, RowOperand a, RowOperand b, void* y,
-                 int64_t count) {
-  with_bytes(p.signed_a, [&](auto ta) {
-    with_bytes(p.signed_b, [&](auto tb) {
-      with_bytes(p.signed_y, [&](auto ty) {
-        binary_bytes<decltype(ta), decltype(tb)>(op, p, a, b, static_cast<decltype(ty)*>(y), count);
-      });
+    for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
+      const auto va = a.stride != 0 ? load(d, pa + i, n) : all_a;
+      const auto vb = b.stride != 0 ? load(d, pb + i, n) : all_b;
+      store(apply(d, va, vb), d, y + i, n);
     });
   });
 }
 
-template <class T>
-HWY_INLINE void quantize_bytes(const float* x, float scale, int32_t zero_point, T* y,
-                               int64_t count) {
+// 8-bit integers as float vectors and back. Signed ones are read as unsigned ones with the sign bit
+// flipped, which adds 128 to them and to their zero point: one code for both.
+template <class D>
+struct Bytes {
+  using D8 = hn::Rebind<uint8_t, D>;
+  using DI = hn::RebindToSigned<D>;
+  D d;
+  hn::Vec<D8> flip;
+  hn::Vec<D> scale;
+  hn::Vec<DI> zero;
+
+  Bytes(D df, float s, int32_t zero_point, bool is_signed)
+      : d(df),
+        flip(hn::Set(D8(), static_cast<uint8_t>(is_signed ? 0x80 : 0))),
+        scale(hn::Set(df, s)),
+        zero(hn::Set(DI(), zero_point + (is_signed ? 128 : 0))) {}
+
+  HWY_INLINE hn::Vec<D> real(hn::Vec<D8> q) const {
+    const auto integer = hn::Sub(hn::PromoteTo(DI(), hn::Xor(q, flip)), zero);
+    return hn::Mul(hn::ConvertTo(d, integer), scale);
+  }
+  // Divides, rounds half to even, NaN to zero, then adds the zero point and saturates.
+  HWY_INLINE hn::Vec<D8> quantize(hn::Vec<D> x) const {
+    auto q = hn::Round(hn::Div(x, scale));
+    q = hn::Add(hn::IfThenElseZero(hn::Eq(q, q), q), hn::ConvertTo(d, zero));
+    q = hn::Min(hn::Max(q, hn::Zero(d)), hn::Set(d, 255.0f));
+    return hn::Xor(hn::DemoteTo(D8(), round_in_range(DI(), q)), flip);
+  }
+};
+
+void binary_int8(OpKind op, const BinaryInt8& p, RowOperand a, RowOperand b, void* y,
+                 int64_t count) {
   const hn::ScalableTag<float> d;
-  const hn::Rebind<T, decltype(d)> dy;
-  const auto vs = hn::Set(d, scale);
-  const auto vz = hn::Set(d, static_cast<float>(zero_point));
-  using B = Bytes<T, decltype(d)>;
-  for_each_vector(
-      d, count,
-      [&](int64_t i)
-          OCTAVO_INLINE { hn::StoreU(B::quantize(d, hn::LoadU(d, x + i), vs, vz), dy, y + i); },
-      [&](int64_t i, size_t n) OCTAVO_INLINE {
-        hn::StoreN(B::quantize(d, hn::LoadN(d, x + i, n), vs, vz), dy, y + i, n);
-      });
+  using B = Bytes<decltype(d)>;
+  const B::D8 d8;
+  const B bytes_a(d, p.scale_a, p.zero_a, p.signed_a);
+  const B bytes_b(d, p.scale_b, p.zero_b, p.signed_b);
+  const B bytes_y(d, p.scale_y, p.zero_y, p.signed_y);
+  const auto* pa = static_cast<const uint8_t*>(a.data);
+  const auto* pb = static_cast<const uint8_t*>(b.data);
+  auto* py = static_cast<uint8_t*>(y);
+  const auto all_a = hn::Set(d8, pa[0]);
+  const auto all_b = hn::Set(d8, pb[0]);
+  with_binary(op, [&](auto apply) OCTAVO_INLINE {
+    for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
+      const auto qa = a.stride != 0 ? load(d8, pa + i, n) : all_a;
+      const auto qb = b.stride != 0 ? load(d8, pb + i, n) : all_b;
+      const auto result = apply(d, bytes_a.real(qa), bytes_b.real(qb));
+      store(bytes_y.quantize(result), d8, py + i, n);
+    });
+  });
 }
 
 void quantize_row(const float* x, float scale, int32_t zero_point, bool is_signed, void* y,
                   int64_t count) {
-  with_bytes(is_signed, [&](auto t) {
-    quantize_bytes(x, scale, zero_point, static_cast<decltype(t)*>(y), count);
-  });
-}
-
-template <class T>
-HWY_INLINE void dequantize_bytes(const T* x, float scale, int32_t zero_point, float* y,
-                                 int64_t count) {
   const hn::ScalableTag<float> d;
-  const hn::Rebind<T, decltype(d)> dx;
-  const auto vs = hn::Set(d, scale);
-  const auto vz = hn::Set(hn::RebindToSigned<decltype(d)>(), zero_point);
-  using B = Bytes<T, decltype(d)>;
-  for_each_vector(
-      d, count,
-      [&](int64_t i)
-          OCTAVO_INLINE { hn::StoreU(B::real(d, hn::LoadU(dx, x + i), vz, vs), d, y + i); },
-      [&](int64_t i, size_t n)
-          OCTAVO_INLINE { hn::StoreN(B::real(d, hn::LoadN(dx, x + i, n), vz, vs), d, y + i, n); });
+  using B = Bytes<decltype(d)>;
+  const B bytes(d, scale, zero_point, is_signed);
+  for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
+    store(bytes.quantize(load(d, x + i, n)), B::D8(), static_cast<uint8_t*>(y) + i, n);
+  });
 }
 
 void dequantize_row(const void* x, float scale, int32_t zero_point, bool is_signed, float* y,
                     int64_t count) {
-  with_bytes(is_signed, [&](auto t) {
-    dequantize_bytes(static_cast<const decltype(t)*>(x), scale, zero_point, y, count);
+  const hn::ScalableTag<float> d;
+  using B = Bytes<decltype(d)>;
+  const B bytes(d, scale, zero_point, is_signed);
+  for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
+    store(bytes.real(load(B::D8(), static_cast<const uint8_t*>(x) + i, n)), d, y + i, n);
+  });
+}
+
+#if HWY_TARGET <= HWY_AVX3_DL && HWY_ARCH_X86
+// Two lookups in 128 bytes each.
+template <class D>
+struct LookUp {
+  D d;
+  hn::Vec<D> quarter[4];
+  LookUp(D d8, const uint8_t* table) : d(d8) {
+    for (size_t i = 0; i < 4; ++i) quarter[i] = hn::LoadU(d, table + 64 * i);
+  }
+  HWY_INLINE hn::Vec<D> operator()(hn::Vec<D> x) const {
+    const auto index = hn::IndicesFromVec(d, hn::And(x, hn::Set(d, 127)));
+    return hn::IfThenElse(hn::Lt(x, hn::Set(d, 128)),
+                          hn::TwoTablesLookupLanes(d, quarter[0], quarter[1], index),
+                          hn::TwoTablesLookupLanes(d, quarter[2], quarter[3], index));
+  }
+};
+#else
+// Sixteen lookups in 16 bytes each, of which one finds its index in range and the others give 0.
+template <class D>
+struct LookUp {
+  D d;
+  const uint8_t* table;
+  LookUp(D d8, const uint8_t* t) : d(d8), table(t) {}
+  HWY_INLINE hn::Vec<D> operator()(hn::Vec<D> x) const {
+    auto y = hn::Zero(d);
+    for (size_t i = 0; i < 16; ++i) {
+      const auto row = hn::LoadDup128(d, table + 16 * i);
+      const auto first = hn::Set(d, static_cast<uint8_t>(16 * i));
+#if HWY_TARGET == HWY_WASM
+      // swizzle: past 15 is 0.
+      y = hn::Or(y, hn::TableLookupBytes(row, hn::Sub(x, first)));
+#else
+      const auto index = hn::SaturatedAdd(hn::Xor(x, first), hn::Set(d, 0x70));
+      y = hn::Or(y, hn::TableLookupBytesOr0(row, index));
+#endif
+    }
+    return y;
+  }
+};
+#endif
+
+void lookup_row(const uint8_t* table, const uint8_t* x, uint8_t* y, int64_t count) {
+  const hn::ScalableTag<uint8_t> d;
+  const LookUp<decltype(d)> look_up(d, table);
+  for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
+    store(look_up(load(d, x + i, n)), d, y + i, n);
   });
 }
 
@@ -194,6 +197,7 @@ HWY_EXPORT(binary_f32);
 HWY_EXPORT(binary_int8);
 HWY_EXPORT(quantize_row);
 HWY_EXPORT(dequantize_row);
+HWY_EXPORT(lookup_row);
 }  // namespace
 
 void binary_f32(OpKind op, RowOperand a, RowOperand b, float* y, int64_t count) {
@@ -210,6 +214,9 @@ void quantize_row(const float* x, float scale, int32_t zero_point, bool is_signe
 void dequantize_row(const void* x, float scale, int32_t zero_point, bool is_signed, float* y,
                     int64_t count) {
   HWY_DYNAMIC_DISPATCH(dequantize_row)(x, scale, zero_point, is_signed, y, count);
+}
+void lookup_row(const uint8_t* table, const uint8_t* x, uint8_t* y, int64_t count) {
+  HWY_DYNAMIC_DISPATCH(lookup_row)(table, x, y, count);
 }
 }  // namespace octavo::kernels
 #endif

@@ -11,11 +11,11 @@ template <class Fn>
 HWY_INLINE void apply_row(const float* x, float* y, int64_t count, const Fn& fn) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(fn(d, hn::LoadU(d, x + i)), d, y + i);
-  if (i < count) {
+  for (int64_t i = 0; i < count; i += lanes) {  // one body for whole vectors and the rest
     const auto n = static_cast<size_t>(count - i);
-    hn::StoreN(fn(d, hn::LoadN(d, x + i, n)), d, y + i, n);
+    const bool whole = n >= hn::Lanes(d);
+    const auto y_i = fn(d, whole ? hn::LoadU(d, x + i) : hn::LoadN(d, x + i, n));
+    whole ? hn::StoreU(y_i, d, y + i) : hn::StoreN(y_i, d, y + i, n);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "runtime/kernels/elementwise.h"
 #include "runtime/kernels/kernel_step.h"
 
 namespace octavo::kernels {
@@ -79,7 +80,7 @@ class ConcatStep final : public KernelStep {
           if (piece.table == nullptr) {
             std::memcpy(to, from, static_cast<size_t>(piece.bytes));
           } else {
-            for (int64_t i = 0; i < piece.bytes; ++i) to[i] = (*piece.table)[from[i]];
+            lookup_row(piece.table->data(), from, to, piece.bytes);
           }
         }
       }

@@ -40,8 +40,11 @@ Shape merged(const Shape& a, const Shape& b) {
   return without_symbols(out);
 }
 
+// Constants from which shapes may follow are known inside as well; with data, inference would fold
+// (that is, compute) the whole body.
 TensorInfo for_body(const TensorInfo& info) {
   TensorInfo out = info;
+  if (dtype_info(info.dtype).is_float && info.constant.elements() > kMaxRank) out.constant = {};
   out.shape = without_symbols(info.shape);
   return out;
 }
