@@ -10,7 +10,6 @@ import {
   octavo,
   ort,
   ortSession,
-  random,
   root,
   shared,
   sharedFile,
@@ -19,52 +18,16 @@ import {
   withFolder,
 } from "./harness.mjs";
 import { readNpy, writeNpy } from "./npy.mjs";
+import { randomInputs, sharedModels } from "./shared_models.mjs";
 
-// Float models. `dims`: sizes of symbolic dimensions; `scale`: inputs are uniform in [0, scale),
-// otherwise normal; `inputs`: shape and type where the defaults do not do.
+// Sizes that the table leaves at 1 are larger here, so that batches are tested too.
 const floatModels = {
   digits: { path: join(root, "tools/digits/digits.onnx"), dims: { N: 3 }, scale: 255 },
-  mobilenetv2: {},
-  "squeezenet1.1": {},
-  resnet20: { dims: { N: 2 } },
-  resnet8: { scale: 255 },
-  vww96: { scale: 1 },
-  kws: {},
-  ad: {},
-  mnist: { scale: 255 },
-  ultraface: {},
-  yolox_nano: { scale: 255 },
-  ppocr_cls: {
-    dims: {
-      "p2o.DynamicDimension.0": 2,
-      "p2o.DynamicDimension.1": 48,
-      "p2o.DynamicDimension.2": 192,
-    },
-  },
-  deeplabv3: {},
-  nsnet2: { dims: { frames: 20 }, tolerance: 1e-3 },
-  silero_vad: {
-    dims: { batch: 2, sequence: 576 },
-    tolerance: 1e-3,
-    inputs: { sr: { type: "int64", dims: [], data: BigInt64Array.of(16000n) } },
-  },
+  ...sharedModels,
+  resnet20: { ...sharedModels.resnet20, dims: { N: 2 } },
+  ppocr_cls: { dims: { ...sharedModels.ppocr_cls.dims, "p2o.DynamicDimension.0": 2 } },
+  silero_vad: { ...sharedModels.silero_vad, dims: { batch: 2, sequence: 576 } },
 };
-
-function makeInputs(session, { dims = {}, scale, inputs = {} }, seed) {
-  const next = random(seed);
-  const normal = () => next() + next() + next() + next() - 2;
-  return Object.fromEntries(
-    session.inputMetadata.map(({ name, type, shape }) => {
-      if (inputs[name]) return [name, inputs[name]];
-      if (type !== "float32") throw new Error(`input ${name}: add its values to the table`);
-      const sizes = shape.map((d) => (typeof d === "number" ? d : dims[d]));
-      if (sizes.includes(undefined)) throw new Error(`input ${name}: add ${shape} to the table`);
-      const data = new Float32Array(sizes.reduce((a, b) => a * b, 1));
-      for (let i = 0; i < data.length; i++) data[i] = scale ? next() * scale : normal();
-      return [name, { type, dims: sizes, data }];
-    }),
-  );
-}
 
 async function runOrt(session, inputs) {
   const feeds = Object.fromEntries(
@@ -106,7 +69,7 @@ async function testFloat(name, spec) {
   const tolerance = spec.tolerance ?? 1e-4;
   return withFolder(async (folder) => {
     const session = await ortSession(path);
-    const inputs = makeInputs(session, spec, 17);
+    const inputs = randomInputs(session.inputMetadata, spec, 17);
     const expected = await runOrt(session, inputs);
     const actual = runOctavo(path, inputs, session.outputNames, folder);
     let worst = 0;

@@ -3,30 +3,7 @@ import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { argmax, octavo, octavoJson, ort, ortSession, root, sharedFile } from "./harness.mjs";
 import { readNpy } from "./npy.mjs";
-
-// calib, tests: under data/; limit: samples of the test data used.
-const models = {
-  mobilenetv2: { calib: "imagenet/calib", tests: ["imagenet/test"], preprocess: "torch" },
-  "squeezenet1.1": { calib: "imagenet/calib", tests: ["imagenet/test"], preprocess: "torch" },
-  resnet20: {
-    calib: "cifar10/calib.npy",
-    tests: ["cifar10/clean.npy", "cifar10/test.npy"],
-    preprocess: "torch",
-  },
-  resnet8: {
-    calib: "cifar10/calib.npy",
-    tests: ["cifar10/clean.npy", "cifar10/test.npy"],
-    preprocess: "none",
-  },
-  vww96: { calib: "vww/calib.npy", tests: ["vww/test.npy"], preprocess: "unit" },
-  kws: { calib: "kws/calib.npy", tests: ["kws/test.npy"], preprocess: "none" },
-  mnist: {
-    calib: "mnist/t10k-images-idx3-ubyte",
-    tests: ["mnist/t10k-images-idx3-ubyte"],
-    preprocess: "none",
-    limit: 2000,
-  },
-};
+import { quantizeShared, sharedModels } from "./shared_models.mjs";
 
 /** Top-1 in percent of a file in ONNX Runtime, on inputs that octavo eval has saved. */
 async function ortTop1(model, folder) {
@@ -66,7 +43,8 @@ const columns = [
 ];
 console.log(`quantize ${flags.join(" ")}`);
 console.log(["model".padEnd(40), ...columns.map((c) => c.padStart(9))].join(" "));
-for (const [name, { calib, tests, preprocess, limit }] of Object.entries(models)) {
+for (const [name, { tests, preprocess, limit }] of Object.entries(sharedModels)) {
+  if (!tests) continue; // no labels
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   const model = sharedFile("models", `${name}.onnx`);
   if (!model) {
@@ -75,7 +53,7 @@ for (const [name, { calib, tests, preprocess, limit }] of Object.entries(models)
   }
   const small = join(out, `${name}_int8.onnx`);
   const prepare = ["--preprocess", preprocess];
-  octavo("quantize", model, "--data", sharedFile("data", calib), ...prepare, ...flags, "-o", small);
+  await quantizeShared(name, small, flags);
   const time = (path) => octavoJson("bench", path, "--threads", 1, "--runs", 30).median_ms;
   const [floatMs, int8Ms] = [time(model), time(small)];
   for (const test of tests) {

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createRequire } from "node:module";
 
@@ -13,24 +13,30 @@ export const ort = createRequire(import.meta.url)("onnxruntime-node");
 
 const build = process.env.OCTAVO_BUILD ?? join(root, "build/native");
 
-/** Runs a program of the build; returns its stdout, or throws with its stderr. */
-export function tool(name, ...args) {
-  const done = spawnSync(join(build, name), args.map(String), {
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-  });
+/** Runs a program; returns its stdout, or throws with its stderr. */
+export function execute(command, ...args) {
+  const done = spawnSync(command, args.map(String), { encoding: "utf8", maxBuffer: 1 << 28 });
   if (done.error) throw done.error;
   if (done.status !== 0) {
     const message = done.stderr.trim().split("\n").at(-1);
-    throw new Error(`${name} ${args[0]} ended with ${done.status ?? done.signal}: ${message}`);
+    const name = [basename(command), ...args.slice(0, 2)].join(" ");
+    throw new Error(`${name} ended with ${done.status ?? done.signal}: ${message}`);
   }
   return done.stdout;
 }
+/** The path of a program of the build. */
+export const program = (name) => join(build, name);
+export const tool = (name, ...args) => execute(program(name), ...args);
 export const octavo = (...args) => tool("octavo", ...args);
 export const octavoJson = (...args) => JSON.parse(octavo(...args, "--json"));
 
-export async function ortSession(path) {
-  return ort.InferenceSession.create(path, { logSeverityLevel: 4, intraOpNumThreads: 1 });
+export async function ortSession(path, threads = 1) {
+  return ort.InferenceSession.create(path, {
+    logSeverityLevel: 4,
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    graphOptimizationLevel: "all",
+  });
 }
 
 /** Calls body(folder) with a folder that is gone afterwards. */
@@ -63,6 +69,11 @@ export function argmax(data, from = 0, to = data.length) {
   let best = from;
   for (let i = from + 1; i < to; i++) if (data[i] > data[best]) best = i;
   return best - from;
+}
+
+export function quantile(values, q) {
+  const sorted = Float64Array.from(values).sort();
+  return sorted[Math.round(q * (sorted.length - 1))];
 }
 
 /** Signal over noise in dB: 10 log10(sum a^2 / sum (a - b)^2). */

@@ -1,5 +1,6 @@
 // Reads and writes numpy's .npy files, as ONNX-Runtime-shaped tensors {type, dims, data}.
 import { readFileSync, writeFileSync } from "node:fs";
+import { crc32 } from "node:zlib";
 
 const formats = {
   float32: ["<f4", Float32Array],
@@ -41,7 +42,7 @@ export function readNpy(path) {
   return { type, dims, data: new TypedArray(data) };
 }
 
-export function writeNpy(path, { type, dims, data }) {
+function npyBytes({ type, dims, data }) {
   const [descr] = formats[type];
   const shape = dims.map((d) => `${d},`).join(" ");
   let header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${shape}), }`;
@@ -49,5 +50,41 @@ export function writeNpy(path, { type, dims, data }) {
   const preamble = Buffer.from("\x93NUMPY\x01\x00\x00\x00", "latin1");
   preamble.writeUInt16LE(header.length, 8);
   const body = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  writeFileSync(path, Buffer.concat([preamble, Buffer.from(header, "latin1"), body]));
+  return Buffer.concat([preamble, Buffer.from(header, "latin1"), body]);
+}
+
+export function writeNpy(path, tensor) {
+  writeFileSync(path, npyBytes(tensor));
+}
+
+/** Writes numpy's .npz, a ZIP file with an uncompressed member for each array. */
+export function writeNpz(path, arrays) {
+  const members = [];
+  const directory = [];
+  let offset = 0;
+  for (const [name, tensor] of Object.entries(arrays)) {
+    const file = Buffer.from(`${name}.npy`);
+    const body = npyBytes(tensor);
+    // From "version needed" to "extra length", the same in the local header and in the directory.
+    const common = Buffer.alloc(26);
+    common.writeUInt16LE(20, 0);
+    common.writeUInt32LE(crc32(body), 10);
+    common.writeUInt32LE(body.length, 14);
+    common.writeUInt32LE(body.length, 18);
+    common.writeUInt16LE(file.length, 22);
+    members.push(Buffer.from("PK\x03\x04"), common, file, body);
+    const location = Buffer.alloc(14);
+    location.writeUInt32LE(offset, 10);
+    directory.push(Buffer.from("PK\x01\x02\x14\x00"), common, location, file);
+    offset += 30 + file.length + body.length;
+  }
+  const entries = Buffer.concat(directory);
+  const end = Buffer.alloc(22);
+  end.write("PK\x05\x06");
+  const count = Object.keys(arrays).length;
+  end.writeUInt16LE(count, 8);
+  end.writeUInt16LE(count, 10);
+  end.writeUInt32LE(entries.length, 12);
+  end.writeUInt32LE(offset, 16);
+  writeFileSync(path, Buffer.concat([...members, entries, end]));
 }

@@ -1,8 +1,8 @@
 // octavo bench: latency, memory, and time per operator.
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <cstring>
 #include <memory>
 
 #include "native/cli/terminal.h"
@@ -140,10 +140,22 @@ class StepTimer final : public Observer {
   size_t next_ = 0;
 };
 
+/// The most memory that this process has had so far, in MiB; 0 if the system does not say. (The
+/// maximum of getrusage would start with that of the process that started this one.)
 double peak_rss_mb() {
-  struct rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;  // from KiB
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/status", "r"),
+                                                       std::fclose);
+  char line[256];
+  double kib = 0;
+  while (file != nullptr && std::fgets(line, sizeof line, file.get()) != nullptr) {
+    if (std::strncmp(line, "VmHWM:", 6) == 0) kib = std::atof(line + 6);
+  }
+  return kib / 1024;
+}
+
+using Clock = std::chrono::steady_clock;
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
 /// Billions of operations a second; a multiply-accumulate counts as two.
@@ -183,10 +195,13 @@ void print_steps(const StepTimer& timer, int64_t runs) {
 }
 
 Result<int> bench(const Options& options) {
-  OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
-  OCTAVO_ASSIGN(const NamedTensors inputs, make_inputs(loaded.model.graph(), options));
+  const double base_rss_mb = peak_rss_mb();
+  const auto load_start = Clock::now();
   const SessionOptions run_options = session_options(options.run);
+  OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
   OCTAVO_ASSIGN(Session session, loaded.model.create_session(run_options));
+  const double load_ms = ms_since(load_start);
+  OCTAVO_ASSIGN(const NamedTensors inputs, make_inputs(loaded.model.graph(), options));
   std::vector<TensorView> feeds;
   // The session's graph has the model's inputs, in their order.
   for (const auto& [name, tensor] : inputs) feeds.push_back(tensor.view());
@@ -194,10 +209,12 @@ Result<int> bench(const Options& options) {
 
   StepTimer timer;
   std::vector<double> times;
+  double first_run_ms = 0;
   Progress progress("bench");
-  for (int64_t i = -options.warmup; i < options.runs; ++i) {
+  const int64_t first = -options.warmup - 1;
+  for (int64_t i = first; i < options.runs; ++i) {
     timer.start_run();
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     auto status = session.run(feeds, outputs, options.per_op && i >= 0 ? &timer : nullptr);
     if (!status) {
       const bool guessed = options.shapes.empty() && has_open_inputs(loaded.model.graph());
@@ -205,9 +222,10 @@ Result<int> bench(const Options& options) {
         status.error().message += "; its open input dimensions were set to 1: pass --shape";
       return std::unexpected(std::move(status).error());
     }
-    const auto end = std::chrono::steady_clock::now();
+    const double ms = ms_since(start);
+    if (i == first) first_run_ms = ms;
     if (i >= 0) {
-      times.push_back(std::chrono::duration<double, std::milli>(end - start).count());
+      times.push_back(ms);
       progress.update(i + 1, options.runs);
     }
   }
@@ -225,6 +243,9 @@ Result<int> bench(const Options& options) {
                  {"median_ms", median},
                  {"p90_ms", p90},
                  {"min_ms", fastest},
+                 {"load_ms", load_ms},
+                 {"first_run_ms", first_run_ms},
+                 {"base_rss_mb", base_rss_mb},
                  {"peak_rss_mb", peak_rss_mb()},
                  {"file_bytes", loaded.file_bytes}};
     if (options.per_op) json["per_op"] = steps_json(timer, options.runs);
@@ -232,10 +253,11 @@ Result<int> bench(const Options& options) {
     return 0;
   }
   if (options.per_op) print_steps(timer, options.runs);
-  Table table(
-      {"model", "backend", "threads", "batch", "runs", "median", "p90", "min", "peak memory"});
+  Table table({"model", "backend", "threads", "batch", "runs", "median", "p90", "min", "load",
+               "first run", "peak memory"});
   table.add({options.model, options.run.backend, std::to_string(threads), std::to_string(batch),
              std::to_string(options.runs), format_ms(median), format_ms(p90), format_ms(fastest),
+             format_ms(load_ms), format_ms(first_run_ms),
              concat(format_number(peak_rss_mb(), 1), " MiB")});
   table.print();
   return 0;
