@@ -44,4 +44,9 @@ Result<Session> Model::create_session(SessionOptions options) const {
   return Session::create(std::make_shared<const Graph>(std::move(graph)), std::move(options));
 }
 
+Status DataLoader::rewind() {
+  return fail(ErrorCode::kUnavailable,
+              "the calibration data cannot be read a second time; implement rewind()");
+}
+
 }  // namespace octavo

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "core/config.h"
+#include "core/config/recipe.h"
 #include "runtime/session.h"
 
 namespace octavo {
@@ -64,9 +64,13 @@ class DataLoader {
  public:
   virtual ~DataLoader() = default;
   virtual Result<std::optional<NamedTensors>> next() = 0;
+  /// Starts again from the first sample: some algorithms read the data more than once.
+  /// Error kUnavailable, the default, if that is not possible.
+  virtual Status rewind();
 };
 
-/// Called with (done, total); total 0 if unknown. False cancels.
+/// Called with (done, total); total 0 if unknown. False cancels. `done` starts anew with each pass
+/// over the data.
 using ProgressFn = std::function<bool(int64_t done, int64_t total)>;
 
 /// What became of one operator.
@@ -94,37 +98,47 @@ struct QuantizeOptions {
   std::shared_ptr<ThreadPool> pool = nullptr;
 };
 
-/// Runs calibration the caller's way: call the function given with each sample's feeds.
+/// Runs calibration the caller's way: call the function given with each sample's feeds. Called once
+/// for each pass over the data.
 using CalibFunc = std::function<Status(const std::function<Status(const NamedTensors&)>& observe)>;
 
-/// Neural Compressor's call: post-training static quantization. Of `calib_dataloader` the first
-/// `calib_iteration` items are used, unless `calib_func` drives the calibration itself.
+/// Neural Compressor's call: quantizes a trained model by a recipe (a config, or a list of them
+/// applied one after another). Of `calib_dataloader` the first `calib_iteration` items are used,
+/// unless `calib_func` drives the calibration itself. Both may be absent if no stage wants data.
+/// A loader that cannot rewind is read once; stages then do without what needs more, and say so in
+/// the report's warnings, or end with an error if they cannot.
 /// Errors: kInvalidArgument (bad configuration, unknown names), kInvalidData (NaN, wrong shapes),
 /// kNotFound (set_local names that match nothing; suggests the nearest).
-Result<QuantizedModel> quantize_model(const Model& model, const StaticQuantConfig& quant_config,
+Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
                                       DataLoader* calib_dataloader, int64_t calib_iteration = 100,
                                       const CalibFunc& calib_func = {},
                                       const QuantizeOptions& options = {});
 
-/// quantize_model in steps, for callers whose data arrive between calls.
+/// quantize_model in steps, for callers whose data arrive between calls:
+///
+///   while wants_data(): observe(each sample); if end_pass() is false: break
+///   finish()
 class Quantizer {
  public:
   /// Errors: those of quantize_model that need no data.
-  static Result<Quantizer> create(const Model& model, const StaticQuantConfig& quant_config,
+  static Result<Quantizer> create(const Model& model, const Recipe& recipe,
                                   std::shared_ptr<ThreadPool> pool = nullptr);
   Quantizer(Quantizer&&) noexcept;
   Quantizer& operator=(Quantizer&&) noexcept;
   ~Quantizer();
 
+  bool wants_data() const;
   /// Takes one calibration sample's feeds. Errors: kInvalidData and those of Session::run; the
   /// sample then counts for nothing.
   Status observe(const NamedTensors& feeds);
-  /// The quantized model. At least one sample must have been observed.
-  Result<QuantizedModel> finish() const;
+  /// All samples have been observed. True if they are wanted once more, from the first one.
+  /// Error kInvalidArgument if there were none.
+  Result<bool> end_pass();
+  /// The quantized model. Ends the pass if that was not done; passes that are still wanted are done
+  /// without, with a warning, or are an error kInvalidArgument.
+  Result<QuantizedModel> finish();
 
  private:
-  friend Result<QuantizedModel> quantize_model(const Model&, const StaticQuantConfig&, DataLoader*,
-                                               int64_t, const CalibFunc&, const QuantizeOptions&);
   struct State;
   explicit Quantizer(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;

@@ -1,34 +1,66 @@
+#include <algorithm>
+
 #include "core/octavo.h"
-#include "core/quantization/equalize.h"
-#include "core/quantization/static_quant.h"
+#include "core/quantization/stage.h"
 
 namespace octavo {
 namespace {
 
-Status check_available(const StaticQuantConfig& config) {
-  const auto uses = [&](std::string_view dtype) {
-    const auto in = [&](const StaticQuantConfig& c) {
-      return c.act_dtype == dtype || c.weight_dtype == dtype;
-    };
-    if (in(config)) return true;
-    for (const auto& [name, local] : config.local) {
-      if (in(local)) return true;
-    }
-    return false;
-  };
-  if (uses("bf16")) {
-    return fail(ErrorCode::kUnavailable,
-                "bf16 is not available in this version; use int8, uint8 or fp32");
+// What a later stage leaves alone stays as an earlier one reported it.
+void merge_nodes(std::vector<NodeReport>& all, std::vector<NodeReport> of_stage) {
+  for (NodeReport& node : of_stage) {
+    const auto earlier = std::ranges::find(all, node.name, &NodeReport::name);
+    if (earlier != all.end() && earlier->quantized && !node.quantized) node = *earlier;
   }
-  return {};
+  for (NodeReport& node : all) {
+    if (!std::ranges::contains(of_stage, node.name, &NodeReport::name)) {
+      of_stage.push_back(std::move(node));
+    }
+  }
+  all = std::move(of_stage);
 }
 
 }  // namespace
 
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const QuantConfig& config) {
+  return std::visit([&](const auto& c) { return make_stage(input, c); }, config);
+}
+
 struct Quantizer::State {
-  Model model;
-  Annotation annotation;
-  std::unique_ptr<Calibrator> calibrator;
+  Recipe recipe;
+  StageInput input;
+  int64_t float_bytes = 0;
+  size_t next = 0;               // stage to be made after `stage`
+  std::unique_ptr<Stage> stage;  // the one that wants data; nullptr when all are done
+  int pass = 0;                  // of `stage`
+  int64_t samples = 0;           // in this pass
+  QuantizeReport report;
+
+  bool wants_data() const { return stage != nullptr && pass < stage->passes(); }
+
+  // Finishes stages up to the next that wants to see the data.
+  Status advance() {
+    while (!wants_data()) {
+      if (stage != nullptr) OCTAVO_TRY(finish_stage());
+      if (next == recipe.stages.size()) return {};
+      OCTAVO_ASSIGN(stage, make_stage(input, recipe.stages[next]));
+      ++next;
+      pass = 0;
+    }
+    return {};
+  }
+
+  Status finish_stage() {
+    QuantizeReport of_stage;
+    OCTAVO_ASSIGN(Graph made, stage->finish(of_stage));
+    OCTAVO_TRY(validate(made));
+    stage.reset();
+    input.graph = std::make_shared<const Graph>(std::move(made));
+    merge_nodes(report.nodes, std::move(of_stage.nodes));
+    std::ranges::move(of_stage.warnings, std::back_inserter(report.warnings));
+    report.samples = std::max(report.samples, of_stage.samples);
+    return {};
+  }
 };
 
 Quantizer::Quantizer(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -36,57 +68,112 @@ Quantizer::Quantizer(Quantizer&&) noexcept = default;
 Quantizer& Quantizer::operator=(Quantizer&&) noexcept = default;
 Quantizer::~Quantizer() = default;
 
-Result<Quantizer> Quantizer::create(const Model& model, const StaticQuantConfig& quant_config,
+Result<Quantizer> Quantizer::create(const Model& model, const Recipe& recipe,
                                     std::shared_ptr<ThreadPool> pool) {
-  OCTAVO_TRY(quant_config.validate());
-  OCTAVO_TRY(check_available(quant_config));
+  OCTAVO_TRY(recipe.validate());
   if (model.shared_graph() == nullptr) {
     return fail(ErrorCode::kInvalidArgument, "there is no model to quantize; load one first");
   }
-  const Graph& graph = model.graph();
   auto state = std::make_unique<State>();
-  state->model = model;
-  OCTAVO_ASSIGN(state->annotation, annotate(graph, quant_config));
-  std::vector<WantedValue> wanted = wanted_values(graph, state->annotation);
-  want_channel_ranges(graph, state->annotation, wanted);
-  OCTAVO_ASSIGN(state->calibrator,
-                Calibrator::create(model.shared_graph(), wanted, std::move(pool)));
+  state->recipe = recipe;
+  state->input = {model.shared_graph(), std::move(pool)};
+  state->float_bytes = constant_bytes(model.graph());
+  OCTAVO_TRY(state->advance());
   return Quantizer(std::move(state));
 }
 
-Status Quantizer::observe(const NamedTensors& feeds) { return state_->calibrator->observe(feeds); }
+bool Quantizer::wants_data() const { return state_->wants_data(); }
 
-Result<QuantizedModel> Quantizer::finish() const {
-  const Graph& graph = state_->model.graph();
-  const Annotation& annotation = state_->annotation;
-  const Calibration& calibration = state_->calibrator->calibration();
-  if (calibration.samples == 0) {
+Status Quantizer::observe(const NamedTensors& feeds) {
+  if (!wants_data()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "no stage of the recipe wants more calibration data; call finish()");
+  }
+  OCTAVO_TRY(state_->stage->observe(feeds));
+  ++state_->samples;
+  return {};
+}
+
+Result<bool> Quantizer::end_pass() {
+  if (!wants_data()) return false;
+  if (state_->samples == 0) {
     return fail(ErrorCode::kInvalidArgument,
                 "the calibration data is empty; at least one sample is needed");
   }
-  Graph equalized = graph;
-  OCTAVO_TRY(equalize_channels(equalized, annotation, calibration));
+  OCTAVO_TRY(state_->stage->end_pass());
+  state_->samples = 0;
+  ++state_->pass;
+  OCTAVO_TRY(state_->advance());
+  return wants_data();
+}
+
+Result<QuantizedModel> Quantizer::finish() {
+  if (wants_data() && (state_->samples > 0 || state_->pass == 0)) {
+    OCTAVO_TRY(end_pass());
+  }
+  if (wants_data()) {
+    // The stage does without the passes that it was not given; those after it may not.
+    OCTAVO_TRY(state_->finish_stage());
+    OCTAVO_TRY(state_->advance());
+    if (wants_data()) {
+      return fail(ErrorCode::kInvalidArgument, "the recipe's stage '",
+                  stage_name(state_->recipe.stages[state_->next - 1]),
+                  "' wants to see the calibration data again; give it data that can be read more "
+                  "than once");
+    }
+  }
   QuantizedModel result;
+  result.report = state_->report;
   QuantizeReport& report = result.report;
-  OCTAVO_ASSIGN(Graph quantized, rewrite_static(equalized, annotation, calibration, report));
-  OCTAVO_TRY(validate(quantized));
-  report.float_bytes = constant_bytes(graph);
-  report.quantized_bytes = constant_bytes(quantized);
-  report.samples = calibration.samples;
+  report.float_bytes = state_->float_bytes;
+  report.quantized_bytes = constant_bytes(*state_->input.graph);
   if (std::ranges::none_of(report.nodes, &NodeReport::quantized)) {
     report.warnings.push_back("no operator was quantized; the model is still float");
   }
-  result.model = Model(std::make_shared<const Graph>(std::move(quantized)));
+  result.model = Model(state_->input.graph);
   return result;
 }
 
-Result<QuantizedModel> quantize_model(const Model& model, const StaticQuantConfig& quant_config,
+Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
                                       DataLoader* calib_dataloader, int64_t calib_iteration,
                                       const CalibFunc& calib_func, const QuantizeOptions& options) {
-  OCTAVO_ASSIGN(Quantizer quantizer, Quantizer::create(model, quant_config, options.pool));
-  OCTAVO_TRY(calibrate(*quantizer.state_->calibrator, calib_dataloader, calib_iteration, calib_func,
-                       options));
-  return quantizer.finish();
+  OCTAVO_ASSIGN(Quantizer quantizer, Quantizer::create(model, recipe, options.pool));
+  if (!quantizer.wants_data()) return quantizer.finish();
+  if (calib_dataloader == nullptr && !calib_func) {
+    return fail(ErrorCode::kInvalidArgument,
+                "this recipe needs calibration data: pass a data loader or a calib_func");
+  }
+  if (!calib_func && calib_iteration <= 0) {
+    return fail(ErrorCode::kInvalidArgument, "calib_iteration is ", calib_iteration,
+                "; it must be at least 1");
+  }
+  while (true) {
+    int64_t samples = 0;
+    const auto observe = [&](const NamedTensors& feeds) -> Status {
+      OCTAVO_TRY(quantizer.observe(feeds));
+      ++samples;
+      if (options.progress && !options.progress(samples, calib_func ? 0 : calib_iteration)) {
+        return fail(ErrorCode::kCancelled, "calibration was cancelled after ", samples, " samples");
+      }
+      return {};
+    };
+    if (calib_func) {
+      OCTAVO_TRY(calib_func(observe));
+    } else {
+      while (samples < calib_iteration) {
+        OCTAVO_ASSIGN(const std::optional<NamedTensors> feeds, calib_dataloader->next());
+        if (!feeds) break;
+        OCTAVO_TRY(observe(*feeds));
+      }
+    }
+    OCTAVO_ASSIGN(const bool again, quantizer.end_pass());
+    if (!again) return quantizer.finish();
+    if (calib_func) continue;
+    if (const Status rewound = calib_dataloader->rewind(); !rewound) {
+      if (rewound.error().code != ErrorCode::kUnavailable) return std::unexpected(rewound.error());
+      return quantizer.finish();  // without what the further passes would have brought
+    }
+  }
 }
 
 }  // namespace octavo

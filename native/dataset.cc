@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "core/config.h"
+#include "core/config/option.h"
 #include "native/npy.h"
 #include "native/sources.h"
 

@@ -51,7 +51,7 @@ class Dataset final : public DataLoader {
   Result<std::optional<NamedTensors>> next() override;
   /// How many samples of the last feed are not repeats.
   int64_t last_count() const { return last_count_; }
-  Status rewind();
+  Status rewind() override;
 
  private:
   struct Input {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/config.h"
+#include "core/config/option.h"
 #include "native/files.h"
 #include "native/resize.h"
 #include <nlohmann/json.hpp>

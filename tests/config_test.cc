@@ -1,6 +1,6 @@
-#include "core/config.h"
-
 #include <gtest/gtest.h>
+
+#include "core/config/recipe.h"
 
 namespace octavo {
 namespace {
@@ -52,8 +52,8 @@ TEST(Config, ErrorsSayWhatToDo) {
             "configuration: there is no option 'weight_dtyp'; did you mean 'weight_dtype'?");
   EXPECT_EQ(error_of(R"({"weight_sym": "yes"})"),
             "configuration: 'weight_sym' must be true or false, not string");
-  EXPECT_EQ(error_of(R"({"act_algorithm": "kl"})"),
-            "act_algorithm 'kl' is not available in this version; use 'minmax'");
+  EXPECT_NE(error_of(R"({"act_algorithm": "best"})").find("act_algorithm 'best' is not one of"),
+            std::string::npos);
   EXPECT_NE(error_of(R"({"act_dtype": "int7"})").find("'int8', 'uint8'"), std::string::npos);
   EXPECT_NE(error_of("{"), "");
   EXPECT_NE(error_of("[1]"), "");
@@ -87,6 +87,73 @@ TEST(Config, GlobsMatchTheWholeName) {
   EXPECT_TRUE(glob_match("*/a*b", "x/y/aaab"));
   EXPECT_FALSE(glob_match("*/a*b", "x/y/aaabc"));
   EXPECT_TRUE(glob_match("*", ""));
+}
+
+TEST(Recipe, FromAConfigOrAList) {
+  EXPECT_EQ(Recipe().stages.size(), 1u) << "static quantization";
+  const Recipe one = StaticQuantConfig();
+  const Recipe two = std::vector<QuantConfig>{StaticQuantConfig(), StaticQuantConfig()};
+  EXPECT_EQ(one.stages.size(), 1u);
+  EXPECT_EQ(two.stages.size(), 2u);
+  EXPECT_FALSE(Recipe(std::vector<QuantConfig>()).validate());
+}
+
+TEST(Recipe, ReadsEveryForm) {
+  for (const char* json : {
+           R"({"act_sym": false})",
+           R"({"static_quant": {"act_sym": false}})",
+           R"({"global": {"act_sym": false}})",
+           R"([{"static_quant": {"global": {"act_sym": false}}}])",
+       }) {
+    const auto recipe = Recipe::from_json(json);
+    ASSERT_TRUE(recipe) << json << ": " << recipe.error().message;
+    ASSERT_EQ(recipe->stages.size(), 1u) << json;
+    EXPECT_FALSE(std::get<StaticQuantConfig>(recipe->stages[0]).act_sym) << json;
+    EXPECT_EQ(Recipe::from_json(recipe->to_json())->to_json(), recipe->to_json());
+  }
+  const auto list = Recipe::from_json(R"([{"static_quant": {}}, {"static_quant": {}}])");
+  ASSERT_TRUE(list) << list.error().message;
+  EXPECT_EQ(list->stages.size(), 2u);
+  EXPECT_EQ(Recipe::from_json(list->to_json())->stages.size(), 2u);
+}
+
+TEST(Recipe, ErrorsSayWhatToDo) {
+  const auto error_of_recipe = [](std::string_view json) {
+    const auto recipe = Recipe::from_json(json);
+    return recipe ? "" : recipe.error().message;
+  };
+  EXPECT_EQ(error_of_recipe(R"([{"static_qant": {}}])"),
+            "recipe: there is no stage 'static_qant'; did you mean 'static_quant'?");
+  EXPECT_NE(error_of_recipe(R"({"static_qant": {}})").find("did you mean"), std::string::npos);
+  EXPECT_NE(error_of_recipe("[]").find("no stages"), std::string::npos);
+  EXPECT_NE(error_of_recipe("[3]"), "");
+  EXPECT_NE(error_of_recipe("3"), "");
+  EXPECT_NE(error_of_recipe(R"([{"static_quant": {"act_sim": true}}])").find("'act_sym'"),
+            std::string::npos);
+}
+
+TEST(Recipe, OptionsAreSetFromTheTextThatTheyPrint) {
+  for (QuantConfig& config : all_configs()) {
+    QuantConfig copy = config;
+    const ConfigView view = config_view(config), other = config_view(copy);
+    for (const OptionDef& option : view.fields) {
+      ASSERT_TRUE(set_option(option, *other.config, option_text(option, *view.config)))
+          << option.name;
+    }
+    EXPECT_EQ(write_config(other), write_config(view)) << view.name;
+    EXPECT_TRUE(validate_config(view)) << view.name << ": defaults are valid";
+  }
+  StaticQuantConfig config;
+  EXPECT_FALSE(set_option(StaticQuantConfig::fields()[1], config, "maybe"));
+}
+
+TEST(Recipe, SchemaHasEveryOption) {
+  const std::string schema = recipe_schema();
+  for (QuantConfig& config : all_configs()) {
+    for (const OptionDef& option : config_view(config).fields) {
+      EXPECT_NE(schema.find(concat('"', option.name, '"')), std::string::npos) << option.name;
+    }
+  }
 }
 
 }  // namespace

@@ -96,8 +96,15 @@ class JsQuantizer {
     return status ? val::undefined() : to_js(status.error());
   }
 
+  bool wants_data() const { return quantizer_.wants_data(); }
+
+  /// Whether the samples are wanted once more, or {error}.
+  val end_pass() {
+    return unwrap(quantizer_.end_pass(), [](bool again) { return val(again); });
+  }
+
   /// {model, report}, or {error}.
-  val finish() const {
+  val finish() {
     return unwrap(quantizer_.finish(), [](QuantizedModel result) {
       val out = val::object();
       out.set("report", report_to_js(result.report));
@@ -111,8 +118,8 @@ class JsQuantizer {
 };
 
 Result<Quantizer> make_quantizer(const JsModel& model, const std::string& config_json) {
-  OCTAVO_ASSIGN(const StaticQuantConfig config, StaticQuantConfig::from_json(config_json));
-  return Quantizer::create(model.model(), config);
+  OCTAVO_ASSIGN(const Recipe recipe, Recipe::from_json(config_json));
+  return Quantizer::create(model.model(), recipe);
 }
 
 val create_quantizer(const JsModel& model, const std::string& config_json) {
@@ -133,7 +140,9 @@ EMSCRIPTEN_BINDINGS(octavo_core) {
       .function("outputs", &JsModel::outputs);
   emscripten::class_<JsQuantizer>("Quantizer")
       .smart_ptr<std::shared_ptr<JsQuantizer>>("Quantizer")
+      .function("wantsData", &JsQuantizer::wants_data)
       .function("observe", &JsQuantizer::observe)
+      .function("endPass", &JsQuantizer::end_pass)
       .function("finish", &JsQuantizer::finish);
   emscripten::function("loadModel", &load_model);
   emscripten::function("createQuantizer", &create_quantizer);

@@ -101,34 +101,4 @@ Result<std::unique_ptr<Calibrator>> Calibrator::create(std::shared_ptr<const Gra
   return std::make_unique<SessionCalibrator>(std::move(session), std::move(calibration));
 }
 
-Status calibrate(Calibrator& calibrator, DataLoader* loader, int64_t iterations,
-                 const CalibFunc& calib_func, const QuantizeOptions& options) {
-  if (loader == nullptr && !calib_func) {
-    return fail(ErrorCode::kInvalidArgument,
-                "static quantization needs calibration data: pass a data loader or a calib_func");
-  }
-  if (!calib_func && iterations <= 0) {
-    return fail(ErrorCode::kInvalidArgument, "calib_iteration is ", iterations,
-                "; it must be at least 1");
-  }
-  const int64_t total = calib_func ? 0 : iterations;
-  const int64_t& samples = calibrator.calibration().samples;
-
-  const auto observe = [&](const NamedTensors& feeds) -> Status {
-    OCTAVO_TRY(calibrator.observe(feeds));
-    if (options.progress && !options.progress(samples, total)) {
-      return fail(ErrorCode::kCancelled, "calibration was cancelled after ", samples, " samples");
-    }
-    return {};
-  };
-
-  if (calib_func) return calib_func(observe);
-  while (samples < iterations) {
-    OCTAVO_ASSIGN(const std::optional<NamedTensors> feeds, loader->next());
-    if (!feeds) break;
-    OCTAVO_TRY(observe(*feeds));
-  }
-  return {};
-}
-
 }  // namespace octavo

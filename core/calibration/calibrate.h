@@ -34,12 +34,6 @@ class Calibrator {
   virtual const Calibration& calibration() const = 0;
 };
 
-/// Calibrates with a loader or a function. Reads the first
-/// `iterations` items of `loader`, unless `calib_func` is set and drives the calibration.
-/// Errors: kInvalidArgument without any data, kCancelled, and those of Calibrator::observe.
-Status calibrate(Calibrator& calibrator, DataLoader* loader, int64_t iterations,
-                 const CalibFunc& calib_func, const QuantizeOptions& options);
-
 /// Error kInvalidData naming the input and the sample if a float feed holds NaN or infinity.
 Status check_finite_feeds(const NamedTensors& feeds, int64_t sample);
 

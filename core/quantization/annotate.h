@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/config.h"
+#include "core/config/static_quant_config.h"
 #include "runtime/op.h"
 
 namespace octavo {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/calibration/collector.h"
-#include "core/config.h"
+#include "core/config/static_quant_config.h"
 #include "runtime/quant.h"
 
 namespace octavo {

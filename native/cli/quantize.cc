@@ -14,13 +14,12 @@
 namespace octavo::cli {
 namespace {
 
-using Field = OptionDef<StaticQuantConfig>;
-
 /// Calibration samples on which the result is compared with the float model.
 constexpr int64_t kCheckSamples = 20;
 
 struct Options {
   std::string model, output, config_file, eval_data, eval_labels;
+  std::vector<std::string> stages;  // names
   DataOptions data;
   RunOptions run;
   int64_t calib_iteration = 100;
@@ -29,86 +28,126 @@ struct Options {
   bool json = false, check = true;
 };
 
-std::string flag_name(const Field& field) {
-  std::string name = concat("--", field.name);
+std::string flag_name(const OptionDef& option) {
+  std::string name = concat("--", option.name);
   std::ranges::replace(name, '_', '-');
   return name;
 }
 
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  for (size_t start = 0; start <= text.size();) {
-    const size_t end = std::min(text.find(separator, start), text.size());
-    if (end > start) parts.push_back(text.substr(start, end - start));
-    start = end + 1;
-  }
-  return parts;
+const OptionDef* find_option(std::span<const OptionDef> fields, std::string_view name) {
+  const auto found =
+      std::ranges::find_if(fields, [&](const OptionDef& o) { return name == o.name; });
+  return found == fields.end() ? nullptr : &*found;
 }
 
-void set_field(StaticQuantConfig& config, const Field& field, const std::string& option,
-               const std::string& value) {
-  if (field.text != nullptr) {
-    config.*field.text = value;
-  } else if (field.list != nullptr) {
-    config.*field.list = split(value, ',');
-  } else if (value == "true" || value == "1" || value == "false" || value == "0") {
-    config.*field.flag = value == "true" || value == "1";
-  } else {
-    throw CLI::ValidationError(option, concat("'", value, "' is neither true nor false"));
+std::vector<std::string> option_names(std::span<const ConfigView> views) {
+  std::vector<std::string> names;
+  for (const ConfigView& view : views) {
+    for (const OptionDef& option : view.fields) names.emplace_back(option.name);
+  }
+  return names;
+}
+
+std::string did_you_mean(const std::string& name, std::span<const std::string> names) {
+  const std::string nearest = nearest_name(name, names);
+  return nearest.empty() ? "" : concat("; did you mean '", nearest, "'?");
+}
+
+void set_checked(const OptionDef& option, ConfigBase& config, const std::string& flag,
+                 const std::string& value) {
+  if (const Status set = set_option(option, config, value); !set) {
+    throw CLI::ValidationError(flag, set.error().message);
   }
 }
 
-/// NAME=FIELD:VALUE,FIELD:VALUE: what the fields do not say is as in the global configuration.
-void set_local(StaticQuantConfig& config, const std::string& text) {
-  const std::string option = "--set-local";
+/// An option holds for every stage that has it.
+void set_global(std::span<ConfigView> views, const std::string& name, const std::string& value) {
+  bool any = false;
+  for (const ConfigView& view : views) {
+    const OptionDef* option = find_option(view.fields, name);
+    if (option == nullptr) continue;
+    set_checked(*option, *view.config, flag_name(*option), value);
+    any = true;
+  }
+  if (any) return;
+  std::string flag = concat("--", name), stages;
+  std::ranges::replace(flag, '_', '-');
+  for (const ConfigView& view : views) stages += concat(stages.empty() ? "" : ", ", view.name);
+  throw CLI::ValidationError(flag, concat("no stage of the recipe (", stages, ") has this option"));
+}
+
+/// NAME=FIELD:VALUE,FIELD:VALUE, in every stage that has one of the fields: what they do not say is
+/// as in the global configuration.
+void set_local(std::span<ConfigView> views, const std::string& text) {
+  const std::string flag = "--set-local";
   const size_t equals = text.rfind('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
-    throw CLI::ValidationError(option, concat("'", text, "' must be NAME=FIELD:VALUE,..."));
+    throw CLI::ValidationError(flag, concat("'", text, "' must be NAME=FIELD:VALUE,..."));
   }
-  StaticQuantConfig local = config;
-  local.local.clear();
-  for (const std::string& part : split(text.substr(equals + 1), ',')) {
+  std::vector<ConfigBase*> local(views.size(), nullptr);
+  const std::string list = text.substr(equals + 1);
+  for (size_t start = 0; start <= list.size();) {
+    const size_t end = std::min(list.find(',', start), list.size());
+    const std::string part = list.substr(start, end - start);
+    start = end + 1;
     const size_t colon = part.find(':');
     std::string name = part.substr(0, colon);
     std::ranges::replace(name, '-', '_');
-    std::vector<std::string> names;
-    const Field* found = nullptr;
-    for (const Field& field : StaticQuantConfig::fields()) {
-      names.emplace_back(field.name);
-      if (name == field.name) found = &field;
+    bool any = false;
+    for (size_t i = 0; i < views.size(); ++i) {
+      const OptionDef* option = find_option(views[i].fields, name);
+      if (option == nullptr || colon == std::string::npos) continue;
+      if (!option->in_local) {
+        throw CLI::ValidationError(flag, concat("'", name, "' holds for the whole model"));
+      }
+      if (local[i] == nullptr) local[i] = &views[i].add_local(text.substr(0, equals));
+      set_checked(*option, *local[i], flag, part.substr(colon + 1));
+      any = true;
     }
-    if (found == nullptr || colon == std::string::npos) {
-      const std::string nearest = nearest_name(name, names);
-      throw CLI::ValidationError(option, concat("'", part, "' must be FIELD:VALUE",
-                                                nearest.empty() || found != nullptr
-                                                    ? ""
-                                                    : concat("; did you mean '", nearest, "'?")));
+    if (!any) {
+      throw CLI::ValidationError(flag, concat("'", part, "' must be FIELD:VALUE",
+                                              did_you_mean(name, option_names(views))));
     }
-    set_field(local, *found, option, part.substr(colon + 1));
   }
-  config.set_local(text.substr(0, equals), local);
 }
 
-Result<StaticQuantConfig> make_config(const Options& options) {
-  StaticQuantConfig config;
+Result<Recipe> start_recipe(const Options& options) {
+  Recipe recipe;
   if (!options.config_file.empty()) {
     OCTAVO_ASSIGN(const MappedFile file, map_file(options.config_file));
-    auto parsed = StaticQuantConfig::from_json(
-        {reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
+    auto parsed =
+        Recipe::from_json({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
     if (!parsed) {
       return fail(parsed.error().code, "'", options.config_file, "': ", parsed.error().message);
     }
-    config = *std::move(parsed);
+    return parsed;
   }
-  for (const Field& field : StaticQuantConfig::fields()) {
-    const auto given = options.fields.find(field.name);
-    if (given != options.fields.end()) set_field(config, field, flag_name(field), given->second);
+  if (options.stages.empty()) return recipe;
+  recipe.stages.clear();
+  std::vector<std::string> names;
+  const std::vector<QuantConfig> all = all_configs();
+  for (const QuantConfig& config : all) names.emplace_back(stage_name(config));
+  for (const std::string& name : options.stages) {
+    const auto found = std::ranges::find(names, name);
+    if (found == names.end()) {
+      throw CLI::ValidationError(
+          "--stages", concat("no stage is called '", name, "'", did_you_mean(name, names)));
+    }
+    recipe.stages.push_back(all[static_cast<size_t>(found - names.begin())]);
   }
-  for (const std::string& local : options.local) set_local(config, local);
-  if (const Status valid = config.validate(); !valid) {
+  return recipe;
+}
+
+Result<Recipe> make_recipe(const Options& options) {
+  OCTAVO_ASSIGN(Recipe recipe, start_recipe(options));
+  std::vector<ConfigView> views;
+  for (QuantConfig& stage : recipe.stages) views.push_back(config_view(stage));
+  for (const auto& [name, value] : options.fields) set_global(views, name, value);
+  for (const std::string& local : options.local) set_local(views, local);
+  if (const Status valid = recipe.validate(); !valid) {
     throw CLI::ValidationError("quantization", valid.error().message);
   }
-  return config;
+  return recipe;
 }
 
 void check_output(const Options& options) {
@@ -159,7 +198,7 @@ struct Outcome {
   double seconds = 0;
 };
 
-Json to_json(const Options& options, const StaticQuantConfig& config, const Outcome& outcome) {
+Json to_json(const Options& options, const Recipe& recipe, const Outcome& outcome) {
   const QuantizeReport& report = outcome.report;
   Json nodes = Json::array();
   for (const NodeReport& node : report.nodes) {
@@ -180,7 +219,7 @@ Json to_json(const Options& options, const StaticQuantConfig& config, const Outc
                {"quantized_constant_bytes", report.quantized_bytes},
                {"samples", report.samples},
                {"seconds", outcome.seconds},
-               {"config", Json::parse(config.to_json(), nullptr, false)},
+               {"config", Json::parse(recipe.to_json(), nullptr, false)},
                {"warnings", report.warnings},
                {"nodes", std::move(nodes)}};
   if (outcome.check) {
@@ -267,7 +306,7 @@ void print_report(const Options& options, const Outcome& outcome) {
 Result<int> quantize(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
   check_output(options);
-  OCTAVO_ASSIGN(const StaticQuantConfig config, make_config(options));
+  OCTAVO_ASSIGN(const Recipe recipe, make_recipe(options));
   OCTAVO_TRY(check_output_folder(options.output));
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
   OCTAVO_ASSIGN(const auto data, open_data(options.data, loaded.model.graph()));
@@ -281,7 +320,7 @@ Result<int> quantize(const Options& options) {
       return true;
     };
     quantize_options.pool = session_options(options.run).pool;
-    OCTAVO_ASSIGN(quantized, quantize_model(loaded.model, config, data.get(),
+    OCTAVO_ASSIGN(quantized, quantize_model(loaded.model, recipe, data.get(),
                                             options.calib_iteration, {}, quantize_options));
   }
   Outcome outcome{.report = std::move(quantized.report)};
@@ -299,11 +338,48 @@ Result<int> quantize(const Options& options) {
     }
   }
   if (options.json) {
-    print_json(to_json(options, config, outcome));
+    print_json(to_json(options, recipe, outcome));
   } else {
     print_report(options, outcome);
   }
   return 0;
+}
+
+/// A flag for every option that some config has.
+void add_config_flags(CLI::App& verb, const std::shared_ptr<Options>& options) {
+  struct Flag {
+    const OptionDef* option = nullptr;
+    std::string value;                 // the first config's default
+    std::vector<std::string> choices;  // of all configs
+    std::string stages;
+  };
+  std::vector<Flag> flags;
+  for (QuantConfig& stage : all_configs()) {
+    const ConfigView view = config_view(stage);
+    for (const OptionDef& option : view.fields) {
+      auto flag = std::ranges::find_if(
+          flags, [&](const Flag& f) { return std::string_view(f.option->name) == option.name; });
+      if (flag == flags.end()) {
+        flags.push_back({&option, option_text(option, *view.config)});
+        flag = flags.end() - 1;
+      }
+      for (const char* choice : option.choices) {
+        if (!std::ranges::contains(flag->choices, choice)) flag->choices.emplace_back(choice);
+      }
+      flag->stages += concat(flag->stages.empty() ? "" : ", ", view.name);
+    }
+  }
+  for (const Flag& flag : flags) {
+    CLI::Option* option = verb.add_option_function<std::string>(
+                                  flag_name(*flag.option),
+                                  [options, name = flag.option->name](const std::string& text) {
+                                    options->fields[name] = text;
+                                  },
+                                  concat(flag.option->help, " (", flag.stages, ")"))
+                              ->default_str(flag.value)
+                              ->group("Quantization");
+    if (!flag.choices.empty()) option->check(CLI::IsMember(flag.choices));
+  }
 }
 
 }  // namespace
@@ -319,7 +395,16 @@ Verb add_quantize(CLI::App& app) {
                    "Samples (batches) used for calibration")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  verb->add_option("--config", options->config_file, "JSON file; the flags below override it");
+  CLI::Option* config =
+      verb->add_option("--config", options->config_file, "JSON file; the flags below override it");
+  std::string names;
+  for (const QuantConfig& stage : all_configs()) {
+    names += concat(names.empty() ? "" : ", ", stage_name(stage));
+  }
+  verb->add_option("--stages", options->stages, concat("The recipe's stages in order: ", names))
+      ->delimiter(',')
+      ->default_str(StaticQuantConfig::kName)
+      ->excludes(config);
   verb->add_option(
           "--set-local", options->local,
           "NAME=FIELD:VALUE,... for the nodes of that name, glob or operator type; repeatable")
@@ -333,26 +418,7 @@ Verb add_quantize(CLI::App& app) {
   add_run_options(*verb, options->run);
   add_json_flag(*verb, options->json);
 
-  const StaticQuantConfig defaults;
-  for (const Field& field : StaticQuantConfig::fields()) {
-    std::string value;
-    if (field.text != nullptr) value = defaults.*field.text;
-    if (field.flag != nullptr) value = defaults.*field.flag ? "true" : "false";
-    if (field.list != nullptr) value = "*";
-    CLI::Option* option = verb->add_option_function<std::string>(
-                                  flag_name(field),
-                                  [options, name = field.name](const std::string& text) {
-                                    options->fields[name] = text;
-                                  },
-                                  field.help)
-                              ->default_str(value)
-                              ->group("Quantization");
-    if (field.text != nullptr) {
-      option->check(
-          CLI::IsMember(std::vector<std::string>(field.choices.begin(), field.choices.end())));
-    }
-    if (field.flag != nullptr) option->check(CLI::IsMember({"true", "false", "1", "0"}));
-  }
+  add_config_flags(*verb, options);
   return {verb, [options] { return quantize(*options); }};
 }
 

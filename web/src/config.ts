@@ -70,13 +70,14 @@ export class StaticQuantConfig {
   }
 }
 
-/** The one configuration of a list: several stages are not available yet. */
-export function singleConfig(config: StaticQuantConfig | readonly StaticQuantConfig[]) {
+/** A stage of a recipe. */
+export type QuantConfig = StaticQuantConfig;
+
+/** The stages that are meant, in order. */
+export function recipe(config: QuantConfig | readonly QuantConfig[]): readonly QuantConfig[] {
   const list = config instanceof StaticQuantConfig ? [config] : config;
-  if (!Array.isArray(list) || list.length !== 1 || !(list[0] instanceof StaticQuantConfig)) {
-    throw invalidArgument(
-      "quantConfig is a StaticQuantConfig, or a list of one; more stages are not available in this version",
-    );
+  if (!Array.isArray(list) || !list.every((stage) => stage instanceof StaticQuantConfig)) {
+    throw invalidArgument("quantConfig is a config (StaticQuantConfig, ...) or a list of them");
   }
-  return list[0] as StaticQuantConfig;
+  return list;
 }

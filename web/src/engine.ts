@@ -50,7 +50,9 @@ interface ModelHandle extends Handle {
   outputs(): WireValue[];
 }
 interface QuantizerHandle extends Handle {
+  wantsData(): boolean;
   observe(feeds: WireTensor[]): OrError<undefined>;
+  endPass(): OrError<boolean>;
   finish(): OrError<{ model: ModelHandle; report: QuantizeReport }>;
 }
 /** What Emscripten's glue gives. */
@@ -146,6 +148,13 @@ export class Engine {
   observe(quantizer: number, feeds: WireTensor[]): void {
     check(this.#get<QuantizerHandle>(quantizer).observe(feeds));
   }
+  wantsData(quantizer: number): boolean {
+    return this.#get<QuantizerHandle>(quantizer).wantsData();
+  }
+  /** Whether the samples are wanted once more. */
+  endPass(quantizer: number): boolean {
+    return check(this.#get<QuantizerHandle>(quantizer).endPass());
+  }
   finish(quantizer: number): WireObject & { report: QuantizeReport } {
     const { model, report } = check(this.#get<QuantizerHandle>(quantizer).finish());
     return { ...this.#describe(model), report };
@@ -177,7 +186,9 @@ export type EngineMethod =
   | "toOnnx"
   | "toCompact"
   | "createQuantizer"
+  | "wantsData"
   | "observe"
+  | "endPass"
   | "finish"
   | "release";
 

@@ -8,7 +8,7 @@ export function backendInfo(options: EngineOptions = {}): BackendInfo {
 }
 
 export { StaticQuantConfig } from "./config.js";
-export type { Granularity, QuantDtype, StaticQuantOptions } from "./config.js";
+export type { Granularity, QuantConfig, QuantDtype, StaticQuantOptions } from "./config.js";
 export { quantizeModel } from "./quantize.js";
 export type { CalibDataLoader, CalibFunc, QuantizeOptions } from "./quantize.js";
 export { InferenceSession, Model, QuantizedModel } from "./model.js";

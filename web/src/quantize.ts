@@ -1,25 +1,69 @@
-import { singleConfig, type StaticQuantConfig } from "./config.js";
+import { recipe, type QuantConfig } from "./config.js";
 import { invalidArgument } from "./errors.js";
 import type { Source } from "./load.js";
 import { modelOf, QuantizedModel, type LoadOptions, type Model } from "./model.js";
 import { abortable, made } from "./owned.js";
 import { Progress, type ProgressEvent } from "./progress.js";
-import { toWire, type Feeds } from "./tensor.js";
+import { toWire, type Feeds, type WireTensor } from "./tensor.js";
 
 export interface QuantizeOptions extends LoadOptions {
   /** Told at most ten times a second, and at the end of each phase. */
   onProgress?: (event: ProgressEvent) => void;
 }
-/** Calibration samples, one after another: an array, a generator, a stream, ... */
+/**
+ * Calibration samples, one after another: an array, a generator, a stream, ... Some algorithms read
+ * them more than once: what gives its items only once, as generators do, is kept in memory then.
+ */
 export type CalibDataLoader = Iterable<Feeds> | AsyncIterable<Feeds>;
-/** Runs the calibration itself: calls `observe` with each sample's feeds. */
+/** Runs the calibration itself: calls `observe` with each sample's feeds. Called once for each pass. */
 export type CalibFunc = (observe: (feeds: Feeds) => Promise<void>) => void | Promise<void>;
 
-function iterate(loader: CalibDataLoader): Iterator<Feeds> | AsyncIterator<Feeds> {
+type AnyIterator = Iterator<Feeds> | AsyncIterator<Feeds>;
+
+function iterate(loader: CalibDataLoader): AnyIterator {
   if (Symbol.asyncIterator in loader) return loader[Symbol.asyncIterator]();
   if (Symbol.iterator in loader) return loader[Symbol.iterator]();
   throw invalidArgument("calibDataloader is an iterable or asynchronous iterable of feeds");
 }
+
+/** The same samples on every pass. */
+class Samples {
+  #kept: WireTensor[][] = [];
+  #once = false;
+  #pass = 0;
+
+  constructor(
+    private readonly loader: CalibDataLoader,
+    private readonly count: number,
+    private readonly isolate: boolean,
+    private readonly signal?: AbortSignal,
+  ) {}
+
+  async forEach(visit: (feeds: WireTensor[]) => Promise<void>) {
+    if (this.#pass++ > 0 && this.#once) {
+      for (const feeds of this.#kept) await visit(copyOf(feeds));
+      return;
+    }
+    const iterator = iterate(this.loader);
+    this.#once = (iterator as unknown) === this.loader;
+    try {
+      for (let i = 0; i < this.count; i++) {
+        const next = await abortable(Promise.resolve(iterator.next()), this.signal);
+        if (next.done) break;
+        const feeds = toWire(next.value, this.isolate);
+        // A generator may fill the same array again and again.
+        if (this.#once) this.#kept.push(copyOf(feeds));
+        await visit(feeds);
+      }
+    } finally {
+      // Not awaited: a generator that waits for data would hold up an abortion.
+      Promise.resolve(iterator.return?.()).catch(() => undefined);
+    }
+  }
+}
+
+const copyOf = (feeds: WireTensor[]) =>
+  feeds.map((feed) => ({ ...feed, bytes: feed.bytes.slice() }) as WireTensor);
 
 /** Lets the page's events in: an abort, a click. */
 const breathe = () =>
@@ -34,27 +78,23 @@ const breathe = () =>
   });
 
 /**
- * Quantizes a model after training (Neural Compressor's call). Of `calibDataloader` the first
- * `calibIteration` items are used, unless `calibFunc` drives the calibration.
+ * Quantizes a trained model by a config, or by a list of them, applied one after another (Neural
+ * Compressor's call). Of `calibDataloader` the first `calibIteration` items are used, unless
+ * `calibFunc` drives the calibration.
  * Aborting rejects with the signal's reason, at once if a worker does the work, else at the next
  * sample.
  */
 export async function quantizeModel(
   model: Source | Model,
-  quantConfig: StaticQuantConfig | readonly StaticQuantConfig[],
+  quantConfig: QuantConfig | readonly QuantConfig[],
   calibDataloader?: CalibDataLoader | null,
   calibIteration = 100,
   calibFunc?: CalibFunc | null,
   options: QuantizeOptions = {},
 ): Promise<QuantizedModel> {
   const { signal, onProgress } = options;
-  const config = JSON.stringify(singleConfig(quantConfig));
-  if (!calibDataloader && !calibFunc) {
-    throw invalidArgument(
-      "static quantization needs calibration data: calibDataloader or calibFunc",
-    );
-  }
-  if (!calibFunc && !(Number.isInteger(calibIteration) && calibIteration > 0)) {
+  const config = JSON.stringify(recipe(quantConfig));
+  if (calibDataloader && !calibFunc && !(Number.isInteger(calibIteration) && calibIteration > 0)) {
     throw invalidArgument(`calibIteration is ${calibIteration}; it must be at least 1`);
   }
   const progress = new Progress(onProgress);
@@ -67,32 +107,32 @@ export async function quantizeModel(
     const quantizer = await made<number>(host, "createQuantizer", [id, config], signal);
     release = () => host.call("release", [quantizer]);
 
+    let wanted = (await host.call("wantsData", [quantizer])) as boolean;
+    if (wanted && !calibDataloader && !calibFunc) {
+      throw invalidArgument("this recipe needs calibration data: calibDataloader or calibFunc");
+    }
     let samples = 0;
-    progress.begin("calibrate", calibFunc ? 0 : calibIteration);
-    const observe = async (feeds: Feeds) => {
+    const observe = async (tensors: WireTensor[]) => {
       signal?.throwIfAborted();
-      const tensors = toWire(feeds, host.info.worker);
       await abortable(host.call("observe", [quantizer, tensors]), signal);
       progress.step(++samples);
       if (!host.info.worker) await breathe();
       signal?.throwIfAborted();
     };
-    if (calibFunc) {
-      await abortable(Promise.resolve(calibFunc(observe)), signal);
-    } else {
-      const iterator = iterate(calibDataloader!);
-      try {
-        while (samples < calibIteration) {
-          const next = await abortable(Promise.resolve(iterator.next()), signal);
-          if (next.done) break;
-          await observe(next.value);
-        }
-      } finally {
-        // Not awaited: a generator that waits for data would hold up an abortion.
-        Promise.resolve(iterator.return?.()).catch(() => undefined);
+    const data =
+      calibDataloader && new Samples(calibDataloader, calibIteration, host.info.worker, signal);
+    while (wanted) {
+      samples = 0;
+      progress.begin("calibrate", calibFunc ? 0 : calibIteration);
+      if (calibFunc) {
+        const show = (feeds: Feeds) => observe(toWire(feeds, host.info.worker));
+        await abortable(Promise.resolve(calibFunc(show)), signal);
+      } else {
+        await data!.forEach(observe);
       }
+      wanted = (await abortable(host.call("endPass", [quantizer]), signal)) as boolean;
+      progress.end(samples);
     }
-    progress.end(samples);
 
     progress.begin("quantize", 1);
     const small = new QuantizedModel(host, await made(host, "finish", [quantizer], signal));

@@ -1,0 +1,21 @@
+// JSON of configs and recipes; for .cc files only.
+#pragma once
+
+#include "core/config/option.h"
+#include <nlohmann/json.hpp>
+
+namespace octavo {
+
+using ConfigJson = nlohmann::ordered_json;
+
+/// Errors kInvalidArgument: no valid JSON, or nested too deep.
+Result<ConfigJson> parse_config_json(std::string_view text);
+/// What stands behind a stage's name: {"global": ..., "local": ...} or a bare object of options.
+Status read_config_body(const ConfigJson& body, ConfigView& view);
+ConfigJson config_body(const ConfigView& view);
+std::string dump_config_json(const ConfigJson& json);
+
+/// "; did you mean 'x'?", or nothing.
+std::string did_you_mean(std::string_view name, std::span<const std::string> candidates);
+
+}  // namespace octavo

@@ -1,0 +1,37 @@
+// One stage of a recipe at work: a float (or partly quantized) graph in, a graph out.
+#pragma once
+
+#include "core/octavo.h"
+
+namespace octavo {
+
+class Stage {
+ public:
+  virtual ~Stage() = default;
+  /// How often the stage wants to see the calibration data; 0: not at all. Final before the first
+  /// sample is observed, except that end_pass() may lower it.
+  virtual int passes() const = 0;
+  /// Takes one sample's feeds. Errors: kInvalidData and those of Session::run; the sample then
+  /// counts for nothing.
+  virtual Status observe(const NamedTensors& feeds) = 0;
+  /// The data has been seen once more.
+  virtual Status end_pass() = 0;
+  /// The graph that the stage makes. May be called before all passes were seen: the stage then does
+  /// without what needs them and warns, or gives an error if it cannot. Fills the report's nodes,
+  /// warnings and samples.
+  virtual Result<Graph> finish(QuantizeReport& report) = 0;
+};
+
+/// What a stage is made from.
+struct StageInput {
+  std::shared_ptr<const Graph> graph;
+  std::shared_ptr<ThreadPool> pool = nullptr;
+};
+
+/// Errors: those of a recipe that need no data (kNotFound for names that match nothing, ...).
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const QuantConfig& config);
+
+// One for each alternative of QuantConfig.
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const StaticQuantConfig& config);
+
+}  // namespace octavo
