@@ -27,6 +27,7 @@ std::span<const KernelDef> pool_kernels();    // pool.cc
 std::span<const KernelDef>
 elementwise_kernels();                      // elementwise.cc: binary, unary, tables, quantize
 std::span<const KernelDef> move_kernels();  // move.cc: concatenation
+std::span<const KernelDef> half_kernels();  // half.cc: Cast between f32 and half precision
 }  // namespace kernels
 
 }  // namespace octavo

@@ -151,6 +151,20 @@ struct QuantRule {
   int8_t data_inputs = 0;  // kRequantize: how many leading inputs are quantized; 0: all floats
 };
 
+/// How an operator takes part in mixed precision (bf16, f16): data, interpreted by
+/// core/quantization/mixed_precision.cc. Whatever the values' type, operators compute in f32.
+enum class MixedPolicy : uint8_t {
+  kDeny,   // its values need f32: long sums, exp and log, recurrences
+  kAllow,  // always converted: products, which hardware does in half precision
+  kInfer,  // converted where its inputs are half precision already
+};
+struct MixedRule {
+  MixedPolicy policy = MixedPolicy::kDeny;
+  int8_t data_inputs = 0;  // how many leading inputs are converted; 0: all floats
+};
+inline constexpr MixedRule kAllowHalf{.policy = MixedPolicy::kAllow};
+inline constexpr MixedRule kInferHalf{.policy = MixedPolicy::kInfer};
+
 /// In which layouts an operator's reference function works on activations of rank >= 3.
 enum class LayoutRule : uint8_t {
   kPlain,     // plain only
@@ -177,6 +191,7 @@ struct OpDef {
   InferFn infer = nullptr;
   ReferenceFn reference = nullptr;
   QuantRule quant = {};
+  MixedRule mixed = {};
   LayoutRule layout = LayoutRule::kPlain;
   uint32_t flags = kNoFlags;
 };

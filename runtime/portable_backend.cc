@@ -1,9 +1,10 @@
 // The portable backend: one node a claim. The node runs the first row of the kernel table that
-// supports it; without one, the plan runs the operator's reference function.
+// supports it, with half-precision values widened to float32 if need be; without one, the plan runs
+// the operator's reference function.
 
 #include <algorithm>
 
-#include "runtime/kernel_table.h"
+#include "runtime/kernels/half.h"
 
 namespace octavo {
 namespace {
@@ -19,7 +20,7 @@ const KernelDef* find_kernel(const PlanGraph& graph, const Node& node) {
   if (!shapes_are_static(graph, node)) return nullptr;
   const std::span<const KernelDef> families[] = {
       kernels::conv_kernels(),        kernels::matmul_kernels(), kernels::pool_kernels(),
-      kernels::elementwise_kernels(), kernels::move_kernels(),
+      kernels::elementwise_kernels(), kernels::move_kernels(),   kernels::half_kernels(),
   };
   for (const auto& family : families) {
     for (const KernelDef& row : family) {
@@ -62,25 +63,24 @@ class PortableBackend : public Backend {
 
   ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
     const Node& node = graph.graph.node(claim.nodes.front());
-    const KernelDef* kernel = kernel_of(graph, node);
+    if (reference_only_) return reference_layout(graph, node);
+    const KernelDef* kernel = find_kernel(graph, node);
+    if (kernel == nullptr) kernel = kernels::find_widened(graph, node, find_kernel);
     return kernel != nullptr ? kernel->layout : reference_layout(graph, node);
   }
 
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
     const Node& node = graph.graph.node(claim.nodes.front());
-    const KernelDef* kernel = kernel_of(graph, node);
-    if (kernel == nullptr) return nullptr;
+    if (reference_only_) return nullptr;
+    const KernelDef* kernel = find_kernel(graph, node);
+    if (kernel == nullptr) return kernels::create_widened(graph, node, layout, find_kernel);
     OCTAVO_ASSIGN(std::unique_ptr<Step> step, kernel->create(graph, node, layout));
     step->kernel = kernel->name;
     return step;
   }
 
  private:
-  const KernelDef* kernel_of(const PlanGraph& graph, const Node& node) const {
-    return reference_only_ ? nullptr : find_kernel(graph, node);
-  }
-
   bool reference_only_;
 };
 

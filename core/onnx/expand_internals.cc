@@ -75,10 +75,13 @@ class InternalsExpander {
       append(id, {.kind = OpKind::kRelu}, "_before_relu");
       return {};
     }
+    const DType dtype = graph_.value(node(id).outputs[0]).dtype;
     const auto bound = [&](const char* name, float value) {
-      return std::isinf(value)
-                 ? kNoValue
-                 : editor_.add_constant(concat(node(id).name, name), Tensor::scalar(value));
+      if (std::isinf(value)) return kNoValue;
+      const Tensor tensor = dtype == DType::kBF16  ? Tensor::scalar(BFloat16(value))
+                            : dtype == DType::kF16 ? Tensor::scalar(Float16(value))
+                                                   : Tensor::scalar(value);
+      return editor_.add_constant(concat(node(id).name, name), tensor);
     };
     Node clip{.kind = OpKind::kClip};
     clip.inputs = {bound("_min", bounds.lo), bound("_max", bounds.hi)};

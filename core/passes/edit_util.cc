@@ -16,9 +16,14 @@ std::optional<std::span<const float>> float_constant(const Graph& graph, ValueId
 }
 
 std::optional<float> float_scalar(const Graph& graph, ValueId value) {
-  const auto data = float_constant(graph, value);
-  if (!data || data->size() != 1) return std::nullopt;
-  return (*data)[0];
+  const Tensor* tensor = constant_of(graph, value);
+  if (tensor == nullptr || tensor->elements() != 1) return std::nullopt;
+  switch (tensor->dtype()) {
+    case DType::kF32: return tensor->data<float>()[0];
+    case DType::kF16: return tensor->data<Float16>()[0];
+    case DType::kBF16: return tensor->data<BFloat16>()[0];
+    default: return std::nullopt;
+  }
 }
 
 std::optional<std::vector<int64_t>> int_constant(const Graph& graph, ValueId value) {

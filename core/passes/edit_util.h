@@ -12,7 +12,7 @@ namespace octavo::passes {
 const Tensor* constant_of(const Graph& graph, ValueId value);
 /// The elements of an f32 constant; nullopt if it is none.
 std::optional<std::span<const float>> float_constant(const Graph& graph, ValueId value);
-/// The single element of an f32 constant.
+/// The single element of an f32, f16 or bf16 constant.
 std::optional<float> float_scalar(const Graph& graph, ValueId value);
 /// The integers of an i32 or i64 constant.
 std::optional<std::vector<int64_t>> int_constant(const Graph& graph, ValueId value);

@@ -27,6 +27,11 @@ std::optional<ActivationBounds> match_bounds(const Graph& graph, const Node& nod
   return bounds;
 }
 
+// The types in which operators with fused activations compute.
+bool is_compute_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
 bool can_take_activation(const Node& node) {
   const OpDef* op = find_op(node.kind);
   return op != nullptr && find_field(*op, "activation") != nullptr &&
@@ -70,7 +75,7 @@ Result<int> fuse_activations(Graph& graph) {
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     const auto bounds = match_bounds(graph, node);
-    if (!bounds || graph.value(node.outputs[0]).dtype != DType::kF32) continue;
+    if (!bounds || !is_compute_float(graph.value(node.outputs[0]).dtype)) continue;
     const NodeId before = sole_producer(editor, node, 0);
     if (before < 0 || !can_take_activation(graph.node(before))) continue;
     if (graph.value(node.inputs[0]).quant != nullptr) continue;

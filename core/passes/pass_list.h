@@ -12,6 +12,8 @@ Result<int> merge_duplicates(Graph& graph);        // simplify.cc
 Result<int> remove_dead_code(Graph& graph);        // simplify.cc
 Result<int> merge_transposes(Graph& graph);        // move.cc
 Result<int> merge_reshapes(Graph& graph);          // move.cc
+Result<int> merge_casts(Graph& graph);             // merge_casts.cc
+Result<int> fuse_quantize_casts(Graph& graph);     // merge_casts.cc
 Result<int> fold_affine(Graph& graph);             // fuse_norm.cc
 Result<int> simplify_gemm(Graph& graph);           // fuse_bias.cc
 Result<int> fuse_activations(Graph& graph);        // fuse_activation.cc

@@ -9,27 +9,26 @@ namespace {
 using namespace passes;
 
 constexpr Pass kOptimize[] = {
-    {"infer_shapes", infer_shapes},
-    {"fold_constants", fold_constants},
-    {"remove_noops", remove_noops},
-    {"remove_dead_code", remove_dead_code},
-    {"merge_duplicates", merge_duplicates},
-    {"merge_transposes", merge_transposes},
-    {"merge_reshapes", merge_reshapes},
-    {"simplify_gemm", simplify_gemm},
-    {"fuse_hard_swish", fuse_hard_swish},
-    {"fold_affine", fold_affine},
-    {"fuse_pads", fuse_pads},
-    {"fuse_activations", fuse_activations},
-    {"remove_noops", remove_noops},
-    {"remove_dead_code", remove_dead_code},
-    {"infer_shapes", infer_shapes},
+    {"infer_shapes", infer_shapes},         {"fold_constants", fold_constants},
+    {"remove_noops", remove_noops},         {"remove_dead_code", remove_dead_code},
+    {"merge_duplicates", merge_duplicates}, {"merge_transposes", merge_transposes},
+    {"merge_reshapes", merge_reshapes},     {"merge_casts", merge_casts},
+    {"simplify_gemm", simplify_gemm},       {"fuse_hard_swish", fuse_hard_swish},
+    {"fold_affine", fold_affine},           {"fuse_pads", fuse_pads},
+    {"fuse_activations", fuse_activations}, {"remove_noops", remove_noops},
+    {"remove_dead_code", remove_dead_code}, {"infer_shapes", infer_shapes},
 };
 
 constexpr Pass kExecution[] = {
     {"remove_saturated_clips", remove_saturated_clips},
     {"fuse_residuals", fuse_residuals},
     {"fuse_activations", fuse_activations},
+    {"fuse_quantize_casts", fuse_quantize_casts},
+    {"remove_dead_code", remove_dead_code},
+};
+
+constexpr Pass kMixed[] = {
+    {"merge_casts", merge_casts},
     {"remove_dead_code", remove_dead_code},
 };
 
@@ -52,5 +51,6 @@ Status run_passes(Graph& graph, std::span<const Pass> passes, const PassOptions&
 std::span<const Pass> optimize_passes() { return kOptimize; }
 std::span<const Pass> collapse_passes() { return kCollapse; }
 std::span<const Pass> execution_passes() { return kExecution; }
+std::span<const Pass> mixed_passes() { return kMixed; }
 
 }  // namespace octavo

@@ -21,6 +21,9 @@ std::span<const Pass> collapse_passes();
 /// What only execution cares about: run when a session is created, never before export.
 std::span<const Pass> execution_passes();
 
+/// Run after values became half precision.
+std::span<const Pass> mixed_passes();
+
 struct PassOptions {
   int stop_after = -1;  // run only so many passes; -1: all
   std::function<void(const char* pass, const Graph& graph)> after = {};  // dumps, tests

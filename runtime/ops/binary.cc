@@ -366,6 +366,11 @@ constexpr OpDef arithmetic_row(OpKind kind, const char* name, ReferenceFn refere
           .quant = quant,
           .layout = LayoutRule::kAgnostic};
 }
+/// Arithmetic that half precision does as well.
+constexpr OpDef infer_row(OpDef op) {
+  op.mixed = kInferHalf;
+  return op;
+}
 constexpr OpDef comparison_row(OpKind kind, const char* name, ReferenceFn reference) {
   OpDef op = arithmetic_row(kind, name, reference);
   op.infer = infer_comparison;
@@ -380,11 +385,11 @@ constexpr OpDef variadic_row(OpKind kind, const char* name, ReferenceFn referenc
 constexpr OpDef prelu_row() {
   OpDef op = arithmetic_row(OpKind::kPRelu, "PRelu", binary<PRelu, Types::kNumbers>);
   op.infer = infer_like_first;
-  return op;
+  return infer_row(op);
 }
 
 constexpr OpDef kRows[] = {
-    arithmetic_row(OpKind::kAdd, "Add", binary<Add, Types::kNumbers>, kRequantizeRule),
+    infer_row(arithmetic_row(OpKind::kAdd, "Add", binary<Add, Types::kNumbers>, kRequantizeRule)),
     comparison_row(OpKind::kAnd, "And", comparison<Std<std::logical_and<>>, Types::kBools>),
     arithmetic_row(OpKind::kBitShift, "BitShift", bit_shift, {}, kShiftFields),
     arithmetic_row(OpKind::kBitwiseAnd, "BitwiseAnd",
@@ -392,7 +397,7 @@ constexpr OpDef kRows[] = {
     arithmetic_row(OpKind::kBitwiseOr, "BitwiseOr", binary<Std<std::bit_or<>>, Types::kIntegers>),
     arithmetic_row(OpKind::kBitwiseXor, "BitwiseXor",
                    binary<Std<std::bit_xor<>>, Types::kIntegers>),
-    arithmetic_row(OpKind::kDiv, "Div", binary<Div, Types::kNumbers>),
+    infer_row(arithmetic_row(OpKind::kDiv, "Div", binary<Div, Types::kNumbers>)),
     comparison_row(OpKind::kEqual, "Equal",
                    comparison<Std<std::equal_to<>>, Types::kAllAndStrings>),
     comparison_row(OpKind::kGreater, "Greater", comparison<Std<std::greater<>>, Types::kNumbers>),
@@ -401,16 +406,16 @@ constexpr OpDef kRows[] = {
     comparison_row(OpKind::kLess, "Less", comparison<Std<std::less<>>, Types::kNumbers>),
     comparison_row(OpKind::kLessOrEqual, "LessOrEqual",
                    comparison<Std<std::less_equal<>>, Types::kNumbers>),
-    variadic_row(OpKind::kMax, "Max", variadic<Max>),
-    variadic_row(OpKind::kMean, "Mean", half_as_float<mean>),
-    variadic_row(OpKind::kMin, "Min", variadic<Min>),
+    infer_row(variadic_row(OpKind::kMax, "Max", variadic<Max>)),
+    infer_row(variadic_row(OpKind::kMean, "Mean", half_as_float<mean>)),
+    infer_row(variadic_row(OpKind::kMin, "Min", variadic<Min>)),
     arithmetic_row(OpKind::kMod, "Mod", modulo, {}, kModFields),
-    arithmetic_row(OpKind::kMul, "Mul", binary<Mul, Types::kNumbers>, kRequantizeRule),
+    infer_row(arithmetic_row(OpKind::kMul, "Mul", binary<Mul, Types::kNumbers>, kRequantizeRule)),
     comparison_row(OpKind::kOr, "Or", comparison<Std<std::logical_or<>>, Types::kBools>),
     prelu_row(),
     arithmetic_row(OpKind::kPow, "Pow", power),
-    arithmetic_row(OpKind::kSub, "Sub", binary<Sub, Types::kNumbers>, kRequantizeRule),
-    variadic_row(OpKind::kSum, "Sum", variadic<Add>),
+    infer_row(arithmetic_row(OpKind::kSub, "Sub", binary<Sub, Types::kNumbers>, kRequantizeRule)),
+    infer_row(variadic_row(OpKind::kSum, "Sum", variadic<Add>)),
     comparison_row(OpKind::kXor, "Xor", comparison<Std<std::not_equal_to<>>, Types::kBools>),
 };
 

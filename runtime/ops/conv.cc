@@ -307,6 +307,7 @@ constexpr OpDef kOps[] = {
      .reference = run<false>,
      .quant =
          {.policy = QuantPolicy::kCompute, .weight_input = 1, .weight_axis = 0, .bias_input = 2},
+     .mixed = kAllowHalf,
      .flags = kIntegerReference},
     {.kind = OpKind::kConvTranspose,
      .name = "ConvTranspose",
@@ -317,6 +318,7 @@ constexpr OpDef kOps[] = {
      .reference = run<true>,
      .quant =
          {.policy = QuantPolicy::kCompute, .weight_input = 1, .weight_axis = 1, .bias_input = 2},
+     .mixed = kAllowHalf,
      .flags = kIntegerReference},
 };
 

@@ -384,7 +384,8 @@ constexpr OpDef kRows[] = {
      .max_inputs = -1,
      .fields = kEinsumFields,
      .infer = infer_einsum,
-     .reference = einsum_widened},
+     .reference = einsum_widened,
+     .mixed = kInferHalf},
     {.kind = OpKind::kDet, .name = "Det", .infer = infer_det, .reference = half_as_float<det>},
 };
 

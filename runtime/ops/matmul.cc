@@ -322,6 +322,7 @@ constexpr OpDef kRows[] = {
      .reference = half_as_float<matmul>,
      .quant =
          {.policy = QuantPolicy::kCompute, .weight_input = 1, .weight_axis = -1, .bias_input = 2},
+     .mixed = kAllowHalf,
      .flags = kIntegerReference},
     // weight_axis 0 means B with transB = 1, as importers and normalization leave it; with
     // transB = 0 the output channels are along axis 1.
@@ -334,6 +335,7 @@ constexpr OpDef kRows[] = {
      .reference = half_as_float<gemm>,
      .quant =
          {.policy = QuantPolicy::kCompute, .weight_input = 1, .weight_axis = 0, .bias_input = 2},
+     .mixed = kAllowHalf,
      .flags = kIntegerReference},
 };
 

@@ -215,6 +215,7 @@ constexpr OpDef kOps[] = {
      .infer = infer_pad,
      .reference = run_pad,
      .quant = {.policy = QuantPolicy::kRequantize, .data_inputs = 1},
+     .mixed = kInferHalf,
      .layout = LayoutRule::kAgnostic},
     {.kind = OpKind::kCenterCropPad,
      .name = "CenterCropPad",

@@ -479,6 +479,7 @@ constexpr OpDef kOps[] = {
      .infer = infer_resize,
      .reference = run_resize,
      .quant = {.policy = QuantPolicy::kRequantize, .data_inputs = 1},
+     .mixed = {.policy = MixedPolicy::kInfer, .data_inputs = 1},
      .layout = LayoutRule::kAgnostic},
 };
 

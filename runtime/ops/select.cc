@@ -111,6 +111,7 @@ constexpr OpDef kRows[] = {
      .max_inputs = 3,
      .infer = infer_where,
      .reference = where,
+     .mixed = kInferHalf,
      .layout = LayoutRule::kAgnostic},
     {.kind = OpKind::kClip,
      .name = "Clip",
@@ -118,6 +119,7 @@ constexpr OpDef kRows[] = {
      .infer = infer_like_input,
      .reference = clip,
      .quant = {.policy = QuantPolicy::kTable},
+     .mixed = kInferHalf,
      .layout = LayoutRule::kAgnostic,
      .flags = kInPlace},
     {.kind = OpKind::kDropout,
@@ -128,6 +130,7 @@ constexpr OpDef kRows[] = {
      .infer = infer_dropout,
      .reference = dropout,
      .quant = {.policy = QuantPolicy::kSameScale},
+     .mixed = kInferHalf,
      .layout = LayoutRule::kAgnostic,
      .flags = kInPlace},
 };

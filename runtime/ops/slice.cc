@@ -124,6 +124,7 @@ constexpr OpDef kOps[] = {
      .infer = infer_slice,
      .reference = run_slice,
      .quant = {.policy = QuantPolicy::kSameScale},
+     .mixed = kInferHalf,
      .layout = LayoutRule::kAgnostic},
 };
 

@@ -278,6 +278,8 @@ constexpr OpDef row(OpKind kind, const char* name, ReferenceFn reference, QuantR
           .infer = infer_like_input,
           .reference = reference,
           .quant = quant,
+          // Activations, which have integer tables too. Exp, Log and the like need f32.
+          .mixed = quant.policy == QuantPolicy::kFloatOnly ? MixedRule{} : kInferHalf,
           .layout = LayoutRule::kAgnostic,
           .flags = kInPlace};
 }
