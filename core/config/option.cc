@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 
 namespace octavo {
 namespace {
@@ -29,10 +31,18 @@ Status read_flag(std::string_view text, bool& out) {
   return {};
 }
 
-template <class T>
-Status read_number(std::string_view text, T& out) {
+Status read_number(std::string_view text, int64_t& out) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (error != std::errc() || end != text.data() + text.size()) return not_a(text, "a number");
+  if (error != std::errc() || end != text.data() + text.size())
+    return not_a(text, "a whole number");
+  return {};
+}
+// LLVM's library has no from_chars for floating point yet.
+Status read_number(std::string_view text, double& out) {
+  const std::string copy(text);
+  char* end = nullptr;
+  out = std::strtod(copy.c_str(), &end);
+  if (copy.empty() || *end != 0 || !std::isfinite(out)) return not_a(text, "a number");
   return {};
 }
 
