@@ -393,7 +393,7 @@ class Collapser {
     return {};
   }
 
-  // MatMul -> Add of an i32 bias: ONNX's MatMul has no bias of its own.
+  // MatMul -> Add of a bias, i32 or float: ONNX's MatMul has no bias of its own.
   void fuse_matmul_bias(NodeId id) {
     const ValueId product = node(id).output(0);
     if (node(id).inputs.size() != 2 || product == kNoValue || !editor_.has_one_use(product)) return;
@@ -401,10 +401,11 @@ class Collapser {
     if (!is(add, OpKind::kAdd) || node(add).inputs.size() != 2) return;
     const ValueId bias = node(add).inputs[node(add).inputs[0] == product ? 1 : 0];
     const ValueId integers = integers_of(bias);
+    const Value& constant = value(integers == kNoValue ? bias : integers);
     const Shape& weight = value(node(id).inputs[1]).shape;
-    if (integers == kNoValue || !editor_.is_constant(integers) ||
-        value(integers).dtype != DType::kI32 || weight.rank() < 2 ||
-        !(value(integers).shape == Shape{weight.back()}) ||
+    if (!constant.constant.present() || weight.rank() < 2 ||
+        constant.dtype != (integers == kNoValue ? DType::kF32 : DType::kI32) ||
+        !(constant.shape == Shape{weight.back()}) ||
         !(value(node(add).outputs[0]).shape == value(product).shape)) {
       return;
     }

@@ -143,25 +143,4 @@ Result<Tensor> quantize_tensor(const Tensor& real, const TensorQuant& quant) {
   return out;
 }
 
-Result<std::pair<Tensor, QuantParams>> quantize_bias(const Tensor& bias, float input_scale,
-                                                     const QuantParams& weights) {
-  OCTAVO_ASSIGN(Tensor out, Tensor::create(DType::kI32, bias.shape()));
-  const auto in = bias.data<const float>();
-  const auto to = out.data<int32_t>();
-  QuantParams params;
-  const bool per_channel = !weights.per_tensor();
-  if (per_channel) params.axis = bias.shape().rank() - 1;
-  for (size_t c = 0; c < (per_channel ? in.size() : 1); ++c) {
-    params.scale.push_back(
-        std::max(input_scale * weights.scale[c % weights.scale.size()], kMinScale * kMinScale));
-    params.zero_point.push_back(0);
-  }
-  for (size_t c = 0; c < in.size(); ++c) {
-    const double scale = params.scale[per_channel ? c : 0];
-    const double q = std::nearbyint(in[c] / scale);
-    to[c] = static_cast<int32_t>(std::clamp(q, -2.0 * kMaxBias, 2.0 * kMaxBias - 1));
-  }
-  return std::pair{std::move(out), std::move(params)};
-}
-
 }  // namespace octavo

@@ -53,8 +53,4 @@ void fit_bias(std::span<const float> bias, float input_scale, QuantParams& weigh
 /// Quantizes an f32 tensor. `quant.dtype`: kI8, kU8 or kI32.
 Result<Tensor> quantize_tensor(const Tensor& real, const TensorQuant& quant);
 
-/// The int32 bias and its parameters: scale input_scale * weight scale, zero point 0.
-Result<std::pair<Tensor, QuantParams>> quantize_bias(const Tensor& bias, float input_scale,
-                                                     const QuantParams& weights);
-
 }  // namespace octavo
