@@ -64,6 +64,16 @@ const FieldDef* find_field(const OpDef& op, std::string_view name) {
   return nullptr;
 }
 
+bool is_default(const FieldDef& field, const AttributeValue& value) {
+  if (field.required) return false;
+  if (const auto* number = std::get_if<int64_t>(&value)) return *number == field.int_default;
+  if (const auto* number = std::get_if<float>(&value)) return *number == field.float_default;
+  if (const auto* text = std::get_if<std::string>(&value)) return *text == field.string_default;
+  const auto* list = std::get_if<std::vector<int64_t>>(&value);
+  return list != nullptr && field.repeated &&
+         std::ranges::all_of(*list, [&](int64_t item) { return item == field.int_default; });
+}
+
 Result<TensorView> KernelContext::make_output(size_t i, DType dtype, const Shape& shape) {
   if (outputs[i].data != nullptr && outputs[i].dtype == dtype && outputs[i].shape == shape) {
     return outputs[i];

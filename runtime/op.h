@@ -27,6 +27,7 @@ struct FieldDef {
   const char* string_default = "";
   bool required = false;
   bool internal = false;  // ours: expanded away when a model is exported to ONNX
+  bool repeated = false;  // kInts: absent stands for a list whose elements are all int_default
 };
 // Builders, so that a row reads: {int_field("group", 1), ints_field("strides")}.
 constexpr FieldDef int_field(const char* name, int64_t value = 0) {
@@ -39,6 +40,11 @@ constexpr FieldDef string_field(const char* name, const char* value = "") {
   return {name, FieldType::kString, 0, 0, value};
 }
 constexpr FieldDef ints_field(const char* name) { return {name, FieldType::kInts}; }
+constexpr FieldDef ints_field(const char* name, int64_t each) {
+  FieldDef field{name, FieldType::kInts, each};
+  field.repeated = true;
+  return field;
+}
 constexpr FieldDef floats_field(const char* name) { return {name, FieldType::kFloats}; }
 constexpr FieldDef strings_field(const char* name) { return {name, FieldType::kStrings}; }
 constexpr FieldDef tensor_field(const char* name) { return {name, FieldType::kTensor}; }
@@ -202,5 +208,7 @@ const OpDef* find_op(std::string_view domain, std::string_view name);
 std::span<const OpDef* const> all_ops();
 std::string_view op_name(OpKind kind);
 const FieldDef* find_field(const OpDef& op, std::string_view name);
+/// The attribute says what its absence would say.
+bool is_default(const FieldDef& field, const AttributeValue& value);
 
 }  // namespace octavo

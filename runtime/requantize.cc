@@ -101,4 +101,12 @@ Result<Requantize> make_requantize(const QuantParams& x, const QuantParams& weig
   return result;
 }
 
+bool is_redundant(const ActivationBounds& activation, DType y_dtype, const QuantParams& y) {
+  const IntRange range = quantized_range(y_dtype);
+  const float scale = y.scale[0];
+  const auto zero_point = static_cast<float>(y.zero_point[0]);
+  return round_half_even(activation.lo / scale) + zero_point <= static_cast<float>(range.lo) &&
+         round_half_even(activation.hi / scale) + zero_point >= static_cast<float>(range.hi);
+}
+
 }  // namespace octavo

@@ -37,4 +37,8 @@ struct IntRange {
 };
 IntRange quantized_range(DType dtype);
 
+/// The integers' own range clamps as the activation would: rounding is monotone, so bounds that
+/// round to the ends of the range change nothing. `y`: per tensor.
+bool is_redundant(const ActivationBounds& activation, DType y_dtype, const QuantParams& y);
+
 }  // namespace octavo

@@ -62,7 +62,22 @@ class GraphWriter {
     return candidate;
   }
   std::string unique_name(const std::string& wanted) {
-    return make_unique(wanted.empty() ? "value" : wanted, visible_.names);
+    if (!wanted.empty()) return make_unique(wanted, visible_.names);
+    while (true) {
+      if (std::string name = short_name(unnamed_++); visible_.names.insert(name).second) {
+        return name;
+      }
+    }
+  }
+
+  /// The shortest identifiers, in order: a, b, ... Z, aa, ab, ...
+  static std::string short_name(size_t number) {
+    constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    std::string name;
+    for (++number; number > 0; number = (number - 1) / kLetters.size()) {
+      name.insert(name.begin(), kLetters[(number - 1) % kLetters.size()]);
+    }
+    return name;
   }
 
   void choose_names() {
@@ -159,7 +174,7 @@ class GraphWriter {
     for (const ValueId id : node.outputs) proto.add_output(id == kNoValue ? "" : name(id));
     for (const Attribute& attribute : node.attributes) {
       const FieldDef* field = find_field(*op, attribute.name);
-      if (field != nullptr && field->internal) continue;
+      if (field != nullptr && (field->internal || is_default(*field, attribute.value))) continue;
       OCTAVO_TRY(write_attribute(attribute, captured_names, *proto.add_attribute()));
     }
     return {};
@@ -233,9 +248,39 @@ class GraphWriter {
   Surroundings visible_;            // here and outside
   std::unordered_set<ValueId> from_outside_;
   std::unordered_set<std::string> node_names_;
+  size_t unnamed_ = 0;  // values without a name, so far
   std::vector<std::pair<const void*, Surroundings::Constant>> own_constants_;
   onnx::GraphProto& proto_;
 };
+
+bool is_outer(const Graph& graph, ValueId id) {
+  return std::ranges::contains(graph.inputs, id) || std::ranges::contains(graph.outputs, id);
+}
+
+/// Bytes of an ONNX file that names of inner tensors and of nodes take.
+int64_t bytes_of_names(const Graph& graph) {
+  std::vector<int64_t> uses(graph.values.size());
+  int64_t bytes = 0;
+  for (const Node& node : graph.nodes) {
+    bytes += std::ssize(node.name);
+    for (const auto& ids : {node.inputs, node.outputs}) {
+      for (const ValueId id : ids) uses[static_cast<size_t>(std::max(id, 0))] += id != kNoValue;
+    }
+  }
+  for (size_t i = 0; i < graph.values.size(); ++i) {
+    const int64_t count = uses[i] + (graph.values[i].constant.present() ? 1 : 0);
+    if (!is_outer(graph, static_cast<ValueId>(i)))
+      bytes += count * std::ssize(graph.values[i].name);
+  }
+  return bytes;
+}
+
+void drop_names(Graph& graph) {
+  for (Node& node : graph.nodes) node.name.clear();
+  for (size_t i = 0; i < graph.values.size(); ++i) {
+    if (!is_outer(graph, static_cast<ValueId>(i))) graph.values[i].name.clear();
+  }
+}
 
 }  // namespace
 }  // namespace onnx_io
@@ -246,6 +291,11 @@ Result<Bytes> export_onnx(const Graph& graph) {
   if (constant_bytes(expanded) >= limits::kModelBytes) {
     return fail(ErrorCode::kLimitExceeded, "the model's constants have ", constant_bytes(expanded),
                 " bytes; an ONNX file holds up to 2 GiB");
+  }
+  const bool is_quantized =
+      std::ranges::any_of(graph.values, [](const Value& v) { return v.quant != nullptr; });
+  if (is_quantized && onnx_io::bytes_of_names(expanded) > constant_bytes(expanded) / 100) {
+    onnx_io::drop_names(expanded);
   }
   const int64_t opset = onnx_io::required_opset(expanded);
   onnx::ModelProto model;

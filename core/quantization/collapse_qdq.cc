@@ -340,22 +340,14 @@ class Collapser {
     const NodeId quantize = sole_quantize(activation < 0 ? real : node(activation).outputs[0]);
     if (quantize < 0 || !is_activation(node(quantize).outputs[0])) return {};
     if (activation < 0) return {.quantize = quantize};
-    const bool is_redundant = clamps_anyway(value(node(quantize).outputs[0]), *bounds);
-    if (!is_redundant && !may_fuse) return {};
+    const Value& integers = value(node(quantize).outputs[0]);
+    const bool drop = is_redundant(*bounds, integers.dtype, *integers.quant);
+    if (!drop && !may_fuse) return {};
     editor_.set_input(quantize, 0, real);
     editor_.erase(activation);
     ++changes_;
-    if (is_redundant) bounds.reset();
+    if (drop) bounds.reset();
     return {.quantize = quantize, .bounds = bounds};
-  }
-
-  /// Rounding is monotone: bounds that round to the ends of the integers' range change nothing.
-  static bool clamps_anyway(const Value& integers, const ActivationBounds& bounds) {
-    const IntRange range = quantized_range(integers.dtype);
-    const float scale = integers.quant->scale[0];
-    const auto zero_point = static_cast<float>(integers.quant->zero_point[0]);
-    return round_half_even(bounds.lo / scale) + zero_point <= static_cast<float>(range.lo) &&
-           round_half_even(bounds.hi / scale) + zero_point >= static_cast<float>(range.hi);
   }
 
   Status absorb_compute(NodeId id, const OpDef& op) {

@@ -7,6 +7,7 @@
 
 #include "core/graph_edit.h"
 #include "core/quantization/params.h"
+#include "runtime/requantize.h"
 
 namespace octavo {
 namespace {
@@ -299,8 +300,21 @@ class Rewriter {
     report.activations =
         graph_.value(node.inputs[a.data_inputs[0]]).dtype == DType::kI8 ? "int8" : "uint8";
     if (op.quant.policy == QuantPolicy::kCompute) OCTAVO_TRY(quantize_weights(op, node, a, report));
+    if (!a.float_output) OCTAVO_TRY(drop_redundant_activation(node));
     graph_.nodes.push_back(std::move(node));
     if (!a.float_output) finish_outputs(source);
+    return {};
+  }
+
+  // A Relu in front of unsigned integers that begin at zero, say.
+  Status drop_redundant_activation(Node& node) const {
+    if (!node.has("activation")) return {};
+    OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
+    const size_t output = index(node.outputs[0]);
+    if (is_redundant(bounds, quants_[output].dtype, *params_[output])) {
+      node.unset("activation");
+      node.unset("activation_params");
+    }
     return {};
   }
 

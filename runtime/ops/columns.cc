@@ -10,11 +10,11 @@
 namespace octavo::ops {
 namespace {
 
-constexpr FieldDef kCol2ImFields[] = {ints_field("dilations"), ints_field("pads"),
-                                      ints_field("strides")};
+constexpr FieldDef kCol2ImFields[] = {ints_field("dilations", 1), ints_field("pads", 0),
+                                      ints_field("strides", 1)};
 constexpr FieldDef kDeformConvFields[] = {
-    ints_field("dilations"),      int_field("group", 1), ints_field("kernel_shape"),
-    int_field("offset_group", 1), ints_field("pads"),    ints_field("strides"),
+    ints_field("dilations", 1),   int_field("group", 1), ints_field("kernel_shape"),
+    int_field("offset_group", 1), ints_field("pads", 0), ints_field("strides", 1),
 };
 
 // ---- Col2Im ----

@@ -11,23 +11,23 @@ namespace {
 
 constexpr FieldDef kConvFields[] = {
     string_field("auto_pad", "NOTSET"),
-    ints_field("dilations"),
+    ints_field("dilations", 1),
     int_field("group", 1),
     ints_field("kernel_shape"),
-    ints_field("pads"),
-    ints_field("strides"),
+    ints_field("pads", 0),
+    ints_field("strides", 1),
     internal_field(string_field("activation")),
     internal_field(floats_field("activation_params")),
 };
 constexpr FieldDef kConvTransposeFields[] = {
     string_field("auto_pad", "NOTSET"),
-    ints_field("dilations"),
+    ints_field("dilations", 1),
     int_field("group", 1),
     ints_field("kernel_shape"),
     ints_field("output_padding"),
     ints_field("output_shape"),
-    ints_field("pads"),
-    ints_field("strides"),
+    ints_field("pads", 0),
+    ints_field("strides", 1),
     internal_field(string_field("activation")),
     internal_field(floats_field("activation_params")),
 };

@@ -14,34 +14,34 @@ constexpr FieldDef kAveragePoolFields[] = {
     string_field("auto_pad", "NOTSET"),
     int_field("ceil_mode"),
     int_field("count_include_pad"),
-    ints_field("dilations"),
+    ints_field("dilations", 1),
     required(ints_field("kernel_shape")),
-    ints_field("pads"),
-    ints_field("strides"),
+    ints_field("pads", 0),
+    ints_field("strides", 1),
 };
 constexpr FieldDef kMaxPoolFields[] = {
     string_field("auto_pad", "NOTSET"),
     int_field("ceil_mode"),
-    ints_field("dilations"),
+    ints_field("dilations", 1),
     required(ints_field("kernel_shape")),
-    ints_field("pads"),
+    ints_field("pads", 0),
     int_field("storage_order"),
-    ints_field("strides"),
+    ints_field("strides", 1),
 };
 constexpr FieldDef kLpPoolFields[] = {
     string_field("auto_pad", "NOTSET"),
     int_field("ceil_mode"),
-    ints_field("dilations"),
+    ints_field("dilations", 1),
     required(ints_field("kernel_shape")),
     int_field("p", 2),
-    ints_field("pads"),
-    ints_field("strides"),
+    ints_field("pads", 0),
+    ints_field("strides", 1),
 };
 constexpr FieldDef kGlobalLpPoolFields[] = {int_field("p", 2)};
 constexpr FieldDef kMaxUnpoolFields[] = {
     required(ints_field("kernel_shape")),
-    ints_field("pads"),
-    ints_field("strides"),
+    ints_field("pads", 0),
+    ints_field("strides", 1),
 };
 
 Status check_rank(const Shape& x, size_t spatial) {

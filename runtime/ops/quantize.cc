@@ -218,8 +218,8 @@ Status conv_integer(KernelContext& context) {
 }
 
 constexpr FieldDef kConvIntegerFields[] = {
-    string_field("auto_pad", "NOTSET"), ints_field("dilations"), int_field("group", 1),
-    ints_field("kernel_shape"),         ints_field("pads"),      ints_field("strides")};
+    string_field("auto_pad", "NOTSET"), ints_field("dilations", 1), int_field("group", 1),
+    ints_field("kernel_shape"),         ints_field("pads", 0),      ints_field("strides", 1)};
 constexpr FieldDef kQuantizeFields[] = {int_field("axis", 1), int_field("saturate", 1),
                                         int_field("block_size", 0), int_field("output_dtype", 0)};
 constexpr FieldDef kDequantizeFields[] = {int_field("axis", 1), int_field("block_size", 0)};
