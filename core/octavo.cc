@@ -27,7 +27,9 @@ Result<Model> Model::load(std::span<const uint8_t> bytes, const LoadOptions& opt
   return Model(std::make_shared<const Graph>(std::move(graph)));
 }
 
-Result<Bytes> Model::to_onnx() const { return export_onnx(*graph_); }
+Result<Bytes> Model::to_onnx(const OnnxOptions& options) const {
+  return export_onnx(*graph_, options);
+}
 
 Result<Bytes> Model::to_compact() const {
   const bool quantized = std::ranges::any_of(

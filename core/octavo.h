@@ -33,6 +33,12 @@ struct LoadOptions {
   bool optimize = true;  // false: the graph exactly as the file has it
 };
 
+struct OnnxOptions {
+  /// Keeps the names of a quantized model's inner tensors and nodes where they would be more than
+  /// 1 % of its constants' bytes. Otherwise such names are replaced by short ones.
+  bool keep_names = false;
+};
+
 /// A float or quantized model. Copies share the graph.
 class Model {
  public:
@@ -48,7 +54,7 @@ class Model {
   std::shared_ptr<const Graph> shared_graph() const { return graph_; }
 
   /// ONNX, quantized values expanded to QuantizeLinear / DequantizeLinear pairs.
-  Result<Bytes> to_onnx() const;
+  Result<Bytes> to_onnx(const OnnxOptions& options = {}) const;
   /// The .octavo file. A quantized model has been fused as for running: a runtime without core
   /// computes the same integers.
   Result<Bytes> to_compact() const;

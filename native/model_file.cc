@@ -101,12 +101,14 @@ bool has_model_extension(const std::string& path) {
   return path.ends_with(".onnx") || path.ends_with(".octavo");
 }
 
-Result<int64_t> save_model(const Model& model, const std::string& path) {
+Result<int64_t> save_model(const Model& model, const std::string& path,
+                           const OnnxOptions& options) {
   if (!has_model_extension(path)) {
     return fail(ErrorCode::kInvalidArgument, "the name of a model file ends in .onnx or .octavo; '",
                 path, "' does not");
   }
-  OCTAVO_ASSIGN(const Bytes bytes, path.ends_with(".onnx") ? model.to_onnx() : model.to_compact());
+  OCTAVO_ASSIGN(const Bytes bytes,
+                path.ends_with(".onnx") ? model.to_onnx(options) : model.to_compact());
   OCTAVO_TRY(write_file(path, bytes));
   return static_cast<int64_t>(bytes.size());
 }

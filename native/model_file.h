@@ -20,6 +20,7 @@ Result<LoadedModel> load_model(const std::string& path, bool optimize = true);
 bool has_model_extension(const std::string& path);
 /// Writes the format of the name's extension, under a temporary name first. Returns the file's
 /// size in bytes.
-Result<int64_t> save_model(const Model& model, const std::string& path);
+Result<int64_t> save_model(const Model& model, const std::string& path,
+                           const OnnxOptions& options = {});
 
 }  // namespace octavo

@@ -89,13 +89,26 @@ TEST(Qdq, CollapseUndoesExpansion) {
 
 TEST(Qdq, AnExportedFileLoadsAsTheSameGraph) {
   const Graph graph = quantized_graph();
-  const auto bytes = export_onnx(graph);
+  const auto bytes = export_onnx(graph, {.keep_names = true});
   ASSERT_TRUE(bytes) << bytes.error().to_string();
   auto again = import_onnx(*bytes, {});
   ASSERT_TRUE(again) << again.error().to_string();
   EXPECT_EQ(kinds(*again)[5], "Relu") << "a fused activation is a node of its own in ONNX";
   ASSERT_TRUE(run_passes(*again, collapse_passes()));
   EXPECT_EQ(sorted_lines(*again), sorted_lines(graph));
+}
+
+TEST(Qdq, LongNamesInsideASmallFileAreReplaced) {
+  Graph graph = quantized_graph();
+  graph.value(graph.nodes[1].outputs[0]).name = std::string(200, 'n');
+  const auto kept = export_onnx(graph, {.keep_names = true});
+  const auto shortened = export_onnx(graph);
+  ASSERT_TRUE(kept && shortened);
+  EXPECT_LT(shortened->size() + 200, kept->size());
+  const auto again = import_onnx(*shortened, {});
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->value(again->inputs[0]).name, "x");
+  EXPECT_EQ(again->value(again->outputs[0]).name, "y");
 }
 
 // What stands between a Conv and its QuantizeLinear.

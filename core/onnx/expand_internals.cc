@@ -38,10 +38,7 @@ class InternalsExpander {
     // In the order in which they are computed: bias, residual, activation. Each gets the node's
     // output, so the last one is made first.
     OCTAVO_TRY(expand_activation(id));
-    if (node(id).kind == OpKind::kConv) {
-      expand_added_input(id, 3);
-      if (graph_.value(node(id).inputs[1]).shape.is_static()) node(id).unset("kernel_shape");
-    }
+    if (node(id).kind == OpKind::kConv) expand_added_input(id, 3);
     if (node(id).kind == OpKind::kMatMul) expand_matmul_bias(id);
     const OpDef* op = find_op(node(id).kind);
     if (op == nullptr) return {};

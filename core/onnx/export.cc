@@ -285,7 +285,7 @@ void drop_names(Graph& graph) {
 }  // namespace
 }  // namespace onnx_io
 
-Result<Bytes> export_onnx(const Graph& graph) {
+Result<Bytes> export_onnx(const Graph& graph, const OnnxOptions& options) {
   OCTAVO_ASSIGN(Graph expanded, expand_qdq(graph));
   OCTAVO_TRY(onnx_io::expand_internals(expanded));
   if (constant_bytes(expanded) >= limits::kModelBytes) {
@@ -294,7 +294,8 @@ Result<Bytes> export_onnx(const Graph& graph) {
   }
   const bool is_quantized =
       std::ranges::any_of(graph.values, [](const Value& v) { return v.quant != nullptr; });
-  if (is_quantized && onnx_io::bytes_of_names(expanded) > constant_bytes(expanded) / 100) {
+  if (is_quantized && !options.keep_names &&
+      onnx_io::bytes_of_names(expanded) > constant_bytes(expanded) / 100) {
     onnx_io::drop_names(expanded);
   }
   const int64_t opset = onnx_io::required_opset(expanded);

@@ -46,7 +46,24 @@ void GraphBuilder::set_constant(ValueId id, Tensor tensor) {
   value.constant = std::move(tensor);
 }
 
+// Attributes that say what their absence would say are left out, and a Conv's `kernel_shape` where
+// its weights' shape says the same.
+void GraphBuilder::drop_redundant_attributes(Node& node) const {
+  const Shape weight =
+      node.kind == OpKind::kConv && rank(node.input(1)) > 2 ? info(node.input(1)).shape : Shape{};
+  std::erase_if(node.attributes, [&](const Attribute& attribute) {
+    const FieldDef* field = find_field(*find_op(node.kind), attribute.name);
+    if (field == nullptr) return false;
+    const auto* list = std::get_if<std::vector<int64_t>>(&attribute.value);
+    if (list != nullptr && attribute.name == "kernel_shape" && weight.rank() > 2) {
+      return std::equal(list->begin(), list->end(), weight.begin() + 2, weight.end());
+    }
+    return is_default(*field, attribute.value);
+  });
+}
+
 Status GraphBuilder::add_node(Node node) {
+  drop_redundant_attributes(node);
   std::vector<const TensorInfo*> inputs;
   for (const ValueId id : node.inputs) inputs.push_back(id == kNoValue ? nullptr : &info(id));
   std::vector<TensorInfo> outputs(node.outputs.size());

@@ -45,6 +45,8 @@ class GraphBuilder {
   int rank(ValueId id) const { return id == kNoValue ? -1 : info(id).shape.rank(); }
 
  private:
+  void drop_redundant_attributes(Node& node) const;
+
   std::vector<TensorInfo> infos_;
   // -> the last number appended to it
   std::unordered_map<std::string, int> names_, node_names_;

@@ -13,7 +13,7 @@ Result<Graph> import_onnx(std::span<const uint8_t> bytes, const LoadOptions& opt
 
 /// Exports at opset 21 or the lowest that the graph's operators allow. Internal attributes and
 /// quantized values are expanded (core/quantization/qdq.h does the latter).
-Result<Bytes> export_onnx(const Graph& graph);
+Result<Bytes> export_onnx(const Graph& graph, const OnnxOptions& options = {});
 
 /// The tensor of a serialized TensorProto (the .pb files of ONNX's backend tests). Its data must be
 /// in the bytes, not in another file.

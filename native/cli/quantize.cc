@@ -25,6 +25,7 @@ struct Options {
   int64_t calib_iteration = 100;
   std::map<std::string, std::string> fields;  // given on the command line, as text
   std::vector<std::string> local;
+  OnnxOptions onnx;
   bool json = false, check = true;
 };
 
@@ -325,7 +326,7 @@ Result<int> quantize(const Options& options) {
   }
   Outcome outcome{.report = std::move(quantized.report)};
   outcome.file_bytes[0] = loaded.file_bytes;
-  OCTAVO_ASSIGN(outcome.file_bytes[1], save_model(quantized.model, options.output));
+  OCTAVO_ASSIGN(outcome.file_bytes[1], save_model(quantized.model, options.output, options.onnx));
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (options.check) {
     // The file is written: a comparison that cannot be made is no failure.
@@ -413,6 +414,8 @@ Verb add_quantize(CLI::App& app) {
       "--eval-data", options->eval_data,
       "Labelled data for the comparison with the float model; else the first calibration samples");
   verb->add_option("--eval-labels", options->eval_labels, "Labels of --eval-data");
+  verb->add_flag("--keep-names", options->onnx.keep_names,
+                 "Keep long names of inner tensors and nodes in a small .onnx file");
   verb->add_flag("--check,!--no-check", options->check,
                  "Compare the result with the float model (default)");
   add_run_options(*verb, options->run);
