@@ -2,6 +2,7 @@
 #include <emscripten/bind.h>
 
 #include "core/octavo.h"
+#include "wasm/runtime/threads.h"
 #include "wasm/runtime/values.h"
 
 namespace octavo::wasm {
@@ -11,7 +12,9 @@ class JsModel {
  public:
   explicit JsModel(Model model) : model_(std::move(model)) {}
 
-  val create_session() const { return unwrap(model_.create_session(), session_to_js); }
+  val create_session() const {
+    return unwrap(model_.create_session({.pool = thread_pool()}), session_to_js);
+  }
   val to_onnx() const { return bytes_to_js(model_.to_onnx()); }
   val to_compact() const { return bytes_to_js(model_.to_compact()); }
   val inputs() const { return describe(model_.graph(), model_.graph().inputs); }
@@ -119,7 +122,7 @@ class JsQuantizer {
 
 Result<Quantizer> make_quantizer(const JsModel& model, const std::string& config_json) {
   OCTAVO_ASSIGN(const Recipe recipe, Recipe::from_json(config_json));
-  return Quantizer::create(model.model(), recipe);
+  return Quantizer::create(model.model(), recipe, thread_pool());
 }
 
 val create_quantizer(const JsModel& model, const std::string& config_json) {

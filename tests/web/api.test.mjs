@@ -11,9 +11,15 @@ const image = (data = samples.slice(0, 784)) => ({
 });
 const config = () => new octavo.StaticQuantConfig();
 
-for (const worker of [true, false]) {
-  const options = { worker };
-  const where = worker ? "in a worker" : "in the calling thread";
+for (const [worker, threads] of [
+  [true, 1],
+  [true, 3],
+  [false, 1],
+  [false, 2],
+]) {
+  const options = { worker, threads };
+  const place = worker ? "in a worker" : "in the calling thread";
+  const where = `${place}, ${threads} thread${threads > 1 ? "s" : ""}`;
 
   test(`the native portable backend's bytes ${where}`, async () => {
     const result = await scenario(octavo, runtime, { model, samples, calibration, options });
@@ -28,6 +34,7 @@ for (const worker of [true, false]) {
       ["load", "calibrate", "quantize"],
     );
     assert.equal(result.backend.worker, worker);
+    assert.equal(result.backend.threads, threads);
     assert.equal(result.detached, false);
   });
 
@@ -151,9 +158,10 @@ test("tensors", () => {
 
 test("the variant is what the engine can run, and said", () => {
   const { variant, reason, threads } = octavo.backendInfo();
-  assert.ok(["simd", "relaxed"].includes(variant) && reason && threads === 1);
+  assert.ok(["simd", "relaxed"].includes(variant) && reason && threads >= 1 && threads <= 4);
   assert.equal(octavo.backendInfo({ variant: "simd" }).variant, "simd");
   assert.throws(() => octavo.backendInfo({ variant: "mmx" }), octavo.InvalidArgumentError);
+  assert.throws(() => octavo.backendInfo({ threads: 0.5 }), /whole number/);
 });
 
 test("1,000 sessions made, run and disposed of leave the heap as it was", async () => {

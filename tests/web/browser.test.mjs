@@ -50,7 +50,7 @@ before(async () => {
 after(() => browser?.close());
 
 for (const isolated of [false, true]) {
-  for (const options of [{}, { worker: false }, { variant: "simd" }]) {
+  for (const options of [{}, { worker: false }, { variant: "simd", threads: 2 }]) {
     const name = `${isolated ? "isolated" : "plain"} page, ${JSON.stringify(options)}`;
     test(name, async () => {
       const server = await serve(isolated ? isolation : {});
@@ -77,6 +77,7 @@ for (const isolated of [false, true]) {
             });
             return {
               isolated: crossOriginIsolated,
+              cores: navigator.hardwareConcurrency,
               backend: done.backend,
               onnx: [...done.onnx],
               outputs: done.outputs.map((output) => [...output]),
@@ -87,6 +88,10 @@ for (const isolated of [false, true]) {
         assert.equal(result.isolated, isolated);
         assert.equal(result.backend.worker, options.worker !== false);
         assert.equal(result.backend.variant, options.variant ?? "relaxed");
+        // Threads need shared memory, and a thread of their own that may wait.
+        const threads = options.threads ?? Math.min(result.cores, 4);
+        const shares = isolated && options.worker !== false;
+        assert.equal(result.backend.threads, shares ? threads : 1, result.backend.reason);
         const expected = await nativeLogits(Buffer.from(result.onnx), "q.onnx");
         for (const output of result.outputs) assert.deepEqual(Float32Array.from(output), expected);
         assert.deepEqual(complaints, []);

@@ -94,7 +94,8 @@ test("sizes over the wire (gzip -9)", () => {
     const sizes = {
       wasm: size(`${entry}.wasm`),
       relaxed: size(`${entry}_relaxed.wasm`),
-      javascript: [...scripts, `${entry}.mjs`].reduce((sum, name) => sum + size(name), 0),
+      threads: size(`${entry}_relaxed_threads.wasm`),
+      javascript: [...scripts, `${entry}_threads.mjs`].reduce((sum, name) => sum + size(name), 0),
     };
     console.log(entry, sizes);
     const limit = entry === "octavo" ? 900_000 : 300_000;

@@ -2,6 +2,7 @@
 #include <emscripten/bind.h>
 
 #include "runtime/compact.h"
+#include "wasm/runtime/threads.h"
 #include "wasm/runtime/values.h"
 
 namespace octavo::wasm {
@@ -15,7 +16,7 @@ Result<Session> open_compact(const val& array) {
                 "with `octavo` or with Model.toCompact()");
   }
   OCTAVO_ASSIGN(Graph graph, read_compact(file.bytes(), file.memory));
-  return Session::create(std::make_shared<const Graph>(std::move(graph)));
+  return Session::create(std::make_shared<const Graph>(std::move(graph)), {.pool = thread_pool()});
 }
 
 val session_from_compact(const val& array) { return unwrap(open_compact(array), session_to_js); }

@@ -61,12 +61,20 @@ export interface OctavoModule {
   loadModel?(bytes: Uint8Array, externalData?: Record<string, Uint8Array>): OrError<ModelHandle>;
   createQuantizer?(model: ModelHandle, config: string): OrError<QuantizerHandle>;
 }
-export type Glue = (options: {
+export type Glue = (options?: {
   instantiateWasm(
     imports: WebAssembly.Imports,
     done: (instance: WebAssembly.Instance, module: WebAssembly.Module) => void,
   ): object;
+  threads: number;
+  openThread?: () => unknown;
 }) => Promise<OctavoModule>;
+/** The glue of a module, and what makes the workers that its threads run in, if it has threads. */
+export interface Loader {
+  glue: Glue;
+  /** Gives the function that makes one, a Worker of the browser's or of Node's. */
+  openThread?: () => Promise<() => unknown>;
+}
 
 function check<T>(result: OrError<T>): T {
   if (typeof result === "object" && result !== null && "error" in result) {
@@ -82,14 +90,19 @@ export class Engine {
 
   private constructor(private readonly module: OctavoModule) {}
 
-  static async create(glue: Glue, wasm: WebAssembly.Module): Promise<Engine> {
+  static async create(loader: Loader, wasm: WebAssembly.Module, threads: number): Promise<Engine> {
+    const openThread = await loader.openThread?.();
     const module = await new Promise<OctavoModule>((resolve, reject) => {
-      glue({
-        instantiateWasm(imports, done) {
-          WebAssembly.instantiate(wasm, imports).then((instance) => done(instance, wasm), reject);
-          return {};
-        },
-      }).then(resolve, reject);
+      loader
+        .glue({
+          threads,
+          ...(openThread ? { openThread } : {}),
+          instantiateWasm(imports, done) {
+            WebAssembly.instantiate(wasm, imports).then((instance) => done(instance, wasm), reject);
+            return {};
+          },
+        })
+        .then(resolve, reject);
     });
     return new Engine(module);
   }

@@ -1,5 +1,5 @@
 // Where an engine runs: in this thread or in a worker, behind the same asynchronous call.
-import { Engine, type EngineMethod, type Glue } from "./engine.js";
+import { Engine, type EngineMethod, type Loader } from "./engine.js";
 import {
   InternalError,
   OctavoError,
@@ -8,6 +8,7 @@ import {
   type ErrorDetail,
 } from "./errors.js";
 import {
+  chooseThreads,
   chooseVariant,
   compile,
   isNode,
@@ -22,19 +23,29 @@ export interface EngineOptions {
   worker?: boolean;
   /** Default: the fastest that the engine can run. */
   variant?: Variant;
+  /**
+   * How many threads share the work. Default: one for each processor, four at most; one where the
+   * page is not cross-origin isolated. The results are the same.
+   */
+  threads?: number;
   /** Default: the file beside the package's JavaScript. */
   wasm?: WasmSource;
   /** Default: the file beside the package's JavaScript. */
   workerUrl?: string | URL;
 }
 
-/** The files of one entry point of the package. */
-export interface Files {
-  glue: () => Promise<Glue>;
+/** The files of one module: with threads or without. */
+export interface ModuleFiles {
+  loader: () => Promise<Loader>;
   wasm: Record<Variant, () => URL>;
   /** A worker of the browser's; Node's are made from `workerUrl`. */
   worker: () => Worker;
   workerUrl: () => URL;
+}
+/** The files of one entry point of the package. */
+export interface Files {
+  single: ModuleFiles;
+  threads: ModuleFiles;
 }
 
 export interface Host {
@@ -46,7 +57,7 @@ export interface Host {
 
 /** Sent by the page to its worker, and the answer. */
 export type Request =
-  | { id: number; wasm: WebAssembly.Module }
+  | { id: number; wasm: WebAssembly.Module; threads: number }
   | { id: number; method: EngineMethod; args: unknown[] };
 export interface Answer {
   id: number;
@@ -73,6 +84,7 @@ interface Port {
   listen(onAnswer: (answer: Answer) => void, onFailure: (message: string) => void): void;
   /** Node: whether the worker keeps the process alive. */
   hold(busy: boolean): void;
+  end(): void;
 }
 
 class WorkerHost implements Host {
@@ -126,15 +138,19 @@ class WorkerHost implements Host {
     });
   }
 
-  start(wasm: WebAssembly.Module) {
-    return this.#send((id) => ({ id, wasm }), []);
+  start(wasm: WebAssembly.Module, threads: number) {
+    return this.#send((id) => ({ id, wasm, threads }), []);
+  }
+  end() {
+    this.stopped = true;
+    this.port.end();
   }
   call<T>(method: EngineMethod, args: unknown[], transfer: Transferable[] = []): Promise<T> {
     return this.#send((id) => ({ id, method, args }), transfer) as Promise<T>;
   }
 }
 
-async function openPort(files: Files, url?: string | URL): Promise<Port> {
+async function openPort(files: ModuleFiles, url?: string | URL): Promise<Port> {
   if (isNode) {
     const { Worker } = await nodeModule<typeof import("node:worker_threads")>("worker_threads");
     const worker = new Worker(new URL(url ?? files.workerUrl()));
@@ -146,6 +162,7 @@ async function openPort(files: Files, url?: string | URL): Promise<Port> {
         worker.on("exit", () => onFailure("it ended"));
       },
       hold: (busy) => (busy ? worker.ref() : worker.unref()),
+      end: () => void worker.terminate(),
     };
   }
   const worker = url ? new Worker(url, { type: "module" }) : files.worker();
@@ -157,20 +174,58 @@ async function openPort(files: Files, url?: string | URL): Promise<Port> {
       worker.onmessageerror = () => onFailure("a message could not be read");
     },
     hold: () => undefined,
+    end: () => worker.terminate(),
   };
 }
 
 export function describeBackend(options: EngineOptions = {}): BackendInfo {
   const worker = options.worker !== false && (isNode || typeof Worker !== "undefined");
-  return { ...chooseVariant(options.variant), threads: 1, worker };
+  const { variant, reason } = chooseVariant(options.variant);
+  const { threads, reason: why } = chooseThreads(options.threads, worker);
+  return { variant, threads, worker, reason: `${reason}; ${why}` };
 }
+
+/** How long the workers of a module with threads may take to start. */
+const startMs = 10_000;
 
 async function openHost(files: Files, options: EngineOptions): Promise<Host> {
   const info = describeBackend(options);
+  if (info.threads === 1) return openModule(files.single, options, info);
+  let late: ReturnType<typeof setTimeout> | undefined;
+  try {
+    const opening = openModule(files.threads, options, info);
+    const timeout = new Promise<never>((_, reject) => {
+      late = setTimeout(() => reject(new Error("the workers did not start")), startMs);
+    });
+    return await Promise.race([opening, timeout]);
+  } catch (error) {
+    // Some systems promise shared memory and then refuse it. With a module of the caller's own
+    // there is no other one to try.
+    if (options.wasm) throw error;
+    const reason = `${info.reason}, but one runs: ${(error as Error).message}`;
+    return openModule(files.single, options, { ...info, threads: 1, reason });
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+async function openModule(
+  files: ModuleFiles,
+  options: EngineOptions,
+  info: BackendInfo,
+): Promise<Host> {
+  const { threads } = info;
   const wasm = await compile(options.wasm ?? files.wasm[info.variant]());
-  if (!info.worker) return new LocalHost(await Engine.create(await files.glue(), wasm), info);
+  if (!info.worker) {
+    return new LocalHost(await Engine.create(await files.loader(), wasm, threads), info);
+  }
   const host = new WorkerHost(await openPort(files, options.workerUrl), info);
-  await host.start(wasm);
+  try {
+    await host.start(wasm, threads);
+  } catch (error) {
+    host.end();
+    throw error;
+  }
   return host;
 }
 
@@ -181,8 +236,8 @@ export class Hosts {
 
   async get(options: EngineOptions = {}): Promise<Host> {
     if (typeof options !== "object") throw invalidArgument("options are an object");
-    const { variant, worker } = describeBackend(options);
-    const key = [variant, worker, keyOf(options.wasm), keyOf(options.workerUrl)];
+    const { variant, threads, worker } = describeBackend(options);
+    const key = [variant, threads, worker, keyOf(options.wasm), keyOf(options.workerUrl)];
     const same = this.#open.find((entry) => entry.key.every((part, i) => part === key[i]));
     if (same) {
       const host = await same.host;

@@ -21,13 +21,17 @@ export function detect() {
   return features;
 }
 
+/** More are seldom faster on networks that run in a page. */
+const maxThreads = 4;
+
 export interface BackendInfo {
   /** Which build of the module runs: plain SIMD, or relaxed SIMD (int8 dot products). */
   variant: Variant;
+  /** How many threads share the work of an operator. */
   threads: number;
   /** Whether the work is done in a worker, or in the thread that calls. */
   worker: boolean;
-  /** Why it is this variant. */
+  /** Why it is this variant, and why so many threads. */
   reason: string;
 }
 
@@ -50,6 +54,31 @@ export function chooseVariant(wanted?: Variant): { variant: Variant; reason: str
   };
 }
 
+const cores = () =>
+  globalThis.navigator?.hardwareConcurrency ??
+  (isNode ? process.getBuiltinModule?.("node:os").availableParallelism() : undefined) ??
+  1;
+
+/** `worker`: whether the module will run in a worker. */
+export function chooseThreads(
+  wanted: number | undefined,
+  worker: boolean,
+): { threads: number; reason: string } {
+  if (wanted !== undefined && !(Number.isInteger(wanted) && wanted >= 1 && wanted <= 64)) {
+    throw invalidArgument(`threads is ${wanted}; it must be a whole number from 1 to 64`);
+  }
+  if (wanted === 1) return { threads: 1, reason: "one thread asked for" };
+  const no = (why: string) => ({ threads: 1, reason: `one thread: ${why}` });
+  if (typeof SharedArrayBuffer === "undefined" || (!isNode && !globalThis.crossOriginIsolated)) {
+    return no("the page is not cross-origin isolated (headers COOP and COEP)");
+  }
+  if (!isNode && typeof Worker === "undefined") return no("no workers can be started here");
+  if (!worker && "document" in globalThis) return no("a page's own thread may not wait for others");
+  if (wanted !== undefined) return { threads: wanted, reason: `${wanted} threads asked for` };
+  const count = Math.min(cores(), maxThreads);
+  return count === 1 ? no("one processor") : { threads: count, reason: `${count} threads` };
+}
+
 export const isNode =
   typeof process === "object" &&
   typeof process.versions?.node === "string" &&
@@ -58,6 +87,13 @@ export const isNode =
 /** A module of Node's own, hidden from bundlers. */
 export async function nodeModule<T>(name: string): Promise<T> {
   return import(/* @vite-ignore */ /* webpackIgnore: true */ `node:${name}`);
+}
+
+/** In Node: the function that makes the worker of one of Emscripten's threads. */
+export async function nodeThread(url: () => URL): Promise<(() => unknown) | undefined> {
+  if (!isNode) return undefined;
+  const { Worker } = await nodeModule<typeof import("node:worker_threads")>("worker_threads");
+  return () => new Worker(url(), { workerData: "em-pthread" });
 }
 
 const loadError = (message: string, cause?: unknown) =>

@@ -1,4 +1,4 @@
-import type { Glue, QuantizeReport, WireObject } from "./engine.js";
+import type { QuantizeReport, WireObject } from "./engine.js";
 import { Hosts, type EngineOptions, type Host } from "./host.js";
 import { toBytes, type Source } from "./load.js";
 import { made, metadata, Owned, type ValueMetadata } from "./owned.js";
@@ -6,13 +6,24 @@ import { Session, type SessionOptions } from "./session.js";
 import { invalidArgument } from "./errors.js";
 
 const hosts = new Hosts({
-  glue: async (): Promise<Glue> => (await import("./octavo.mjs")).default,
-  wasm: {
-    simd: () => new URL("./octavo.wasm", import.meta.url),
-    relaxed: () => new URL("./octavo_relaxed.wasm", import.meta.url),
+  single: {
+    loader: async () => ({ glue: (await import("./octavo.mjs")).default }),
+    wasm: {
+      simd: () => new URL("./octavo.wasm", import.meta.url),
+      relaxed: () => new URL("./octavo_relaxed.wasm", import.meta.url),
+    },
+    worker: () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }),
+    workerUrl: () => new URL(["worker.js"].join(), import.meta.url),
   },
-  worker: () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }),
-  workerUrl: () => new URL(["worker.js"].join(), import.meta.url),
+  threads: {
+    loader: async () => (await import("./threads.js")).loader,
+    wasm: {
+      simd: () => new URL("./octavo_threads.wasm", import.meta.url),
+      relaxed: () => new URL("./octavo_relaxed_threads.wasm", import.meta.url),
+    },
+    worker: () => new Worker(new URL("./threads_worker.js", import.meta.url), { type: "module" }),
+    workerUrl: () => new URL(["threads_worker.js"].join(), import.meta.url),
+  },
 });
 
 export interface LoadOptions extends EngineOptions {

@@ -1,18 +1,29 @@
 // octavo/runtime: runs .octavo files. Neither importer nor quantizer.
-import type { Glue } from "./engine.js";
 import { describeBackend, Hosts, type EngineOptions } from "./host.js";
 import { toBytes, type BackendInfo, type Source } from "./load.js";
 import { made } from "./owned.js";
 import { Session, type SessionOptions } from "./session.js";
 
 const hosts = new Hosts({
-  glue: async (): Promise<Glue> => (await import("./octavo_runtime.mjs")).default,
-  wasm: {
-    simd: () => new URL("./octavo_runtime.wasm", import.meta.url),
-    relaxed: () => new URL("./octavo_runtime_relaxed.wasm", import.meta.url),
+  single: {
+    loader: async () => ({ glue: (await import("./octavo_runtime.mjs")).default }),
+    wasm: {
+      simd: () => new URL("./octavo_runtime.wasm", import.meta.url),
+      relaxed: () => new URL("./octavo_runtime_relaxed.wasm", import.meta.url),
+    },
+    worker: () => new Worker(new URL("./runtime_worker.js", import.meta.url), { type: "module" }),
+    workerUrl: () => new URL(["runtime_worker.js"].join(), import.meta.url),
   },
-  worker: () => new Worker(new URL("./runtime_worker.js", import.meta.url), { type: "module" }),
-  workerUrl: () => new URL(["runtime_worker.js"].join(), import.meta.url),
+  threads: {
+    loader: async () => (await import("./runtime_threads.js")).loader,
+    wasm: {
+      simd: () => new URL("./octavo_runtime_threads.wasm", import.meta.url),
+      relaxed: () => new URL("./octavo_runtime_relaxed_threads.wasm", import.meta.url),
+    },
+    worker: () =>
+      new Worker(new URL("./runtime_threads_worker.js", import.meta.url), { type: "module" }),
+    workerUrl: () => new URL(["runtime_threads_worker.js"].join(), import.meta.url),
+  },
 });
 
 export class InferenceSession extends Session {

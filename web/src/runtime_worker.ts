@@ -1,4 +1,4 @@
-import createOctavoRuntime from "./octavo_runtime.mjs";
+import glue from "./octavo_runtime.mjs";
 import { serve } from "./serve.js";
 
-void serve(createOctavoRuntime);
+void serve({ glue });

@@ -1,15 +1,15 @@
 // The worker's side of host.ts: an engine that answers calls by name.
-import { Engine, resultBuffers, type Glue } from "./engine.js";
+import { Engine, resultBuffers, type Loader } from "./engine.js";
 import { toDetail, type Answer, type Request } from "./host.js";
 import { isNode, nodeModule } from "./load.js";
 
-export async function serve(glue: Glue) {
+export async function serve(loader: Loader) {
   let engine: Engine | undefined;
   const answer = async (request: Request, post: (a: Answer, t: Transferable[]) => void) => {
     const { id } = request;
     try {
       if ("wasm" in request) {
-        engine = await Engine.create(glue, request.wasm);
+        engine = await Engine.create(loader, request.wasm, request.threads);
         post({ id }, []);
       } else {
         const result = engine!.call(request.method, request.args);

@@ -1,4 +1,4 @@
-import createOctavo from "./octavo.mjs";
+import glue from "./octavo.mjs";
 import { serve } from "./serve.js";
 
-void serve(createOctavo);
+void serve({ glue });

@@ -1,0 +1,4 @@
+import type { Glue } from "./engine.js";
+
+declare const create: Glue;
+export default create;
