@@ -21,13 +21,13 @@ struct KernelDef {
 };
 
 namespace kernels {
-std::span<const KernelDef> conv_kernels();    // conv.cc: f32 and int8 convolution, depthwise
-std::span<const KernelDef> matmul_kernels();  // matmul.cc: MatMul, Gemm in f32 and int8
-std::span<const KernelDef> pool_kernels();    // pool.cc
-std::span<const KernelDef>
-elementwise_kernels();                      // elementwise.cc: binary, unary, tables, quantize
-std::span<const KernelDef> move_kernels();  // move.cc: concatenation
-std::span<const KernelDef> half_kernels();  // half.cc: Cast between f32 and half precision
+std::span<const KernelDef> conv_kernels();         // conv.cc: f32 and int8 convolution, depthwise
+std::span<const KernelDef> matmul_kernels();       // matmul.cc: MatMul, Gemm in f32 and int8
+std::span<const KernelDef> pool_kernels();         // pool.cc
+std::span<const KernelDef> elementwise_kernels();  // elementwise.cc: binary, quantize
+std::span<const KernelDef> pointwise_kernels();    // pointwise.cc: unary functions, tables
+std::span<const KernelDef> move_kernels();         // move.cc: concatenation
+std::span<const KernelDef> half_kernels();         // half.cc: Cast between f32 and half precision
 }  // namespace kernels
 
 }  // namespace octavo

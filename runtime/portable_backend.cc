@@ -1,10 +1,11 @@
-// The portable backend: one node a claim. The node runs the first row of the kernel table that
-// supports it, with half-precision values widened to float32 if need be; without one, the plan runs
-// the operator's reference function.
+// The portable backend: one node a claim, or several that are one function of one number. A node
+// runs the first row of the kernel table that supports it, with half-precision values widened to
+// float32 if need be; without one, the plan runs the operator's reference function.
 
 #include <algorithm>
 
 #include "runtime/kernels/half.h"
+#include "runtime/kernels/pointwise.h"
 
 namespace octavo {
 namespace {
@@ -19,8 +20,9 @@ bool shapes_are_static(const PlanGraph& graph, const Node& node) {
 const KernelDef* find_kernel(const PlanGraph& graph, const Node& node) {
   if (!shapes_are_static(graph, node)) return nullptr;
   const std::span<const KernelDef> families[] = {
-      kernels::conv_kernels(),        kernels::matmul_kernels(), kernels::pool_kernels(),
-      kernels::elementwise_kernels(), kernels::move_kernels(),   kernels::half_kernels(),
+      kernels::conv_kernels(),        kernels::matmul_kernels(),    kernels::pool_kernels(),
+      kernels::elementwise_kernels(), kernels::pointwise_kernels(), kernels::move_kernels(),
+      kernels::half_kernels(),
   };
   for (const auto& family : families) {
     for (const KernelDef& row : family) {
@@ -55,13 +57,19 @@ class PortableBackend : public Backend {
 
   std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) override {
     std::vector<Claim> claims;
+    std::vector<bool> left = available;
+    if (!reference_only_) claims = kernels::pointwise_claims(graph, available);
+    for (const Claim& claim : claims) {
+      for (const NodeId node : claim.nodes) left[static_cast<size_t>(node)] = false;
+    }
     for (size_t i = 0; i < graph.graph.nodes.size(); ++i) {
-      if (available[i]) claims.push_back({{static_cast<NodeId>(i)}});
+      if (left[i]) claims.push_back({{static_cast<NodeId>(i)}});
     }
     return claims;
   }
 
   ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
+    if (claim.nodes.size() > 1) return ClaimLayout::kFollow;
     const Node& node = graph.graph.node(claim.nodes.front());
     if (reference_only_) return reference_layout(graph, node);
     const KernelDef* kernel = find_kernel(graph, node);
@@ -71,6 +79,7 @@ class PortableBackend : public Backend {
 
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
+    if (claim.nodes.size() > 1) return kernels::create_pointwise(graph, claim);
     const Node& node = graph.graph.node(claim.nodes.front());
     if (reference_only_) return nullptr;
     const KernelDef* kernel = find_kernel(graph, node);

@@ -1,10 +1,7 @@
 #include "runtime/kernels/elementwise.h"
 
 #include <array>
-#include <limits>
-#include <optional>
 
-#include "runtime/infer.h"
 #include "runtime/kernels/kernel_step.h"
 #include "runtime/kernels/reorder.h"
 #include "runtime/ops/broadcast.h"
@@ -128,104 +125,6 @@ class BinaryStep : public KernelStep {
   int in_place_ = -1;
 };
 
-// ---- Functions of one number
-
-// What the function needs of the node's attributes and constant inputs.
-struct UnaryParams {
-  float a = 0, b = 0;
-};
-
-std::optional<UnaryParams> unary_params(const PlanGraph& graph, const Node& node) {
-  if (node.kind == OpKind::kClip) {
-    UnaryParams bounds{-std::numeric_limits<float>::infinity(),
-                       std::numeric_limits<float>::infinity()};
-    for (size_t i = 1; i < 3; ++i) {
-      const ValueId id = node.input(i);
-      if (id == kNoValue) continue;
-      if (!graph.is_constant(id) || !is_f32(graph, id)) return {};
-      const Tensor& constant = graph.info(id).constant;
-      if (constant.elements() != 1) return {};
-      (i == 1 ? bounds.a : bounds.b) = constant.data<float>()[0];
-    }
-    return bounds;
-  }
-  switch (node.kind) {
-    case OpKind::kLeakyRelu: return UnaryParams{node.get_float("alpha")};
-    case OpKind::kHardSigmoid: return UnaryParams{node.get_float("alpha"), node.get_float("beta")};
-    case OpKind::kGelu: return UnaryParams{node.get_string("approximate") == "tanh" ? 1.0f : 0.0f};
-    default: return UnaryParams{};
-  }
-}
-
-bool is_unary_f32(const PlanGraph& graph, const Node& node) {
-  return is_f32(graph, node.input(0)) && is_f32(graph, node.output(0)) &&
-         !graph.is_constant(node.input(0)) && unary_params(graph, node).has_value();
-}
-
-class UnaryStep : public KernelStep {
- public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
-    return std::unique_ptr<Step>(new UnaryStep(graph, node, *unary_params(graph, node)));
-  }
-  int in_place_input() const override { return 0; }
-  Status run(const StepContext& context) override {
-    const auto* x = input(context, 0).as<const float>();
-    auto* y = context.outputs[0].as<float>();
-    parallel_for(context.pool, context.outputs[0].elements(), kGrain,
-                 [&](int64_t begin, int64_t end) {
-                   unary_f32(kind_, params_.a, params_.b, x + begin, y + begin, end - begin);
-                 });
-    return {};
-  }
-
- private:
-  UnaryStep(const PlanGraph& graph, const Node& node, UnaryParams params)
-      : KernelStep(graph, node), kind_(node.kind), params_(params) {}
-  OpKind kind_;
-  UnaryParams params_;
-};
-
-// ---- Functions of one 8-bit integer: tables
-
-bool is_table(const PlanGraph& graph, const Node& node) {
-  for (size_t i = 1; i < node.inputs.size(); ++i) {
-    if (node.input(i) != kNoValue && !graph.is_constant(node.input(i))) return false;
-  }
-  return int8_params(graph, node.input(0)) != nullptr && !graph.is_constant(node.input(0)) &&
-         int8_params(graph, node.output(0)) != nullptr;
-}
-
-class TableStep : public KernelStep {
- public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
-    std::unique_ptr<TableStep> step(new TableStep(graph, node));
-    const TensorInfo& x = graph.info(node.input(0));
-    OCTAVO_ASSIGN(Tensor all, Tensor::create(x.dtype, Shape{256}));
-    for (size_t i = 0; i < 256; ++i) static_cast<uint8_t*>(all.raw())[i] = static_cast<uint8_t>(i);
-    std::vector<TensorView> inputs{all.view(x.quant.get())};
-    for (size_t i = 1; i < node.inputs.size(); ++i) inputs.push_back(step->constant(i));
-    TensorInfo y = graph.info(node.output(0));
-    y.shape = Shape{256};
-    OCTAVO_ASSIGN(const std::vector<Tensor> results, evaluate(node, inputs, {&y, 1}));
-    std::copy_n(static_cast<const uint8_t*>(results[0].raw()), 256, step->table_.begin());
-    return step;
-  }
-  int in_place_input() const override { return 0; }
-  Status run(const StepContext& context) override {
-    const auto* x = input(context, 0).as<const uint8_t>();
-    auto* y = context.outputs[0].as<uint8_t>();
-    parallel_for(context.pool, context.outputs[0].elements(), kGrain,
-                 [&](int64_t begin, int64_t end) {
-                   lookup_row(table_.data(), x + begin, y + begin, end - begin);
-                 });
-    return {};
-  }
-
- private:
-  using KernelStep::KernelStep;
-  std::array<uint8_t, 256> table_{};
-};
-
 // ---- QuantizeLinear and DequantizeLinear, with the parameters on the value
 
 bool is_quantize(const PlanGraph& graph, const Node& node) {
@@ -278,13 +177,6 @@ constexpr KernelDef f32_row(OpKind op) {
 constexpr KernelDef int8_row(OpKind op) {
   return {"binary_int8", op, kFollow, is_binary_int8, BinaryStep::create};
 }
-constexpr KernelDef unary_row(OpKind op) {
-  return {"unary_f32", op, kFollow, is_unary_f32, UnaryStep::create};
-}
-constexpr KernelDef table_row(OpKind op) {
-  return {"table_int8", op, kFollow, is_table, TableStep::create};
-}
-
 constexpr KernelDef kKernels[] = {
     f32_row(OpKind::kAdd),
     f32_row(OpKind::kSub),
@@ -299,43 +191,6 @@ constexpr KernelDef kKernels[] = {
     int8_row(OpKind::kDiv),
     int8_row(OpKind::kMax),
     int8_row(OpKind::kMin),
-    unary_row(OpKind::kAbs),
-    unary_row(OpKind::kNeg),
-    unary_row(OpKind::kSqrt),
-    unary_row(OpKind::kFloor),
-    unary_row(OpKind::kCeil),
-    unary_row(OpKind::kRound),
-    unary_row(OpKind::kReciprocal),
-    unary_row(OpKind::kRelu),
-    unary_row(OpKind::kClip),
-    unary_row(OpKind::kLeakyRelu),
-    unary_row(OpKind::kHardSigmoid),
-    unary_row(OpKind::kHardSwish),
-    unary_row(OpKind::kExp),
-    unary_row(OpKind::kSigmoid),
-    unary_row(OpKind::kTanh),
-    unary_row(OpKind::kErf),
-    unary_row(OpKind::kGelu),
-    table_row(OpKind::kAbs),
-    table_row(OpKind::kNeg),
-    table_row(OpKind::kRelu),
-    table_row(OpKind::kClip),
-    table_row(OpKind::kLeakyRelu),
-    table_row(OpKind::kHardSigmoid),
-    table_row(OpKind::kHardSwish),
-    table_row(OpKind::kSigmoid),
-    table_row(OpKind::kTanh),
-    table_row(OpKind::kErf),
-    table_row(OpKind::kGelu),
-    table_row(OpKind::kElu),
-    table_row(OpKind::kCelu),
-    table_row(OpKind::kSelu),
-    table_row(OpKind::kSoftplus),
-    table_row(OpKind::kSoftsign),
-    table_row(OpKind::kMish),
-    table_row(OpKind::kThresholdedRelu),
-    table_row(OpKind::kExp),
-    table_row(OpKind::kSqrt),
     {"quantize_linear", OpKind::kQuantizeLinear, kFollow, is_quantize, QuantizeStep::create},
     {"dequantize_linear", OpKind::kDequantizeLinear, kFollow, is_dequantize, QuantizeStep::create},
 };

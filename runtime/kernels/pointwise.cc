@@ -1,0 +1,310 @@
+#include "runtime/kernels/pointwise.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <optional>
+
+#include "runtime/infer.h"
+#include "runtime/kernels/elementwise.h"
+#include "runtime/kernels/kernel_step.h"
+
+namespace octavo::kernels {
+namespace {
+
+constexpr int64_t kGrain = 16384;  // elements that are worth another thread
+constexpr int64_t kBlock = 1024;   // floats that stay in L1 from one link to the next
+constexpr size_t kMaxLinks = 4;
+
+constexpr OpKind kFloatOps[] = {
+    OpKind::kAbs,       OpKind::kNeg,         OpKind::kSqrt,      OpKind::kFloor,   OpKind::kCeil,
+    OpKind::kRound,     OpKind::kReciprocal,  OpKind::kRelu,      OpKind::kClip,    OpKind::kExp,
+    OpKind::kLeakyRelu, OpKind::kHardSigmoid, OpKind::kHardSwish, OpKind::kSigmoid, OpKind::kTanh,
+    OpKind::kErf,       OpKind::kGelu,
+};
+constexpr OpKind kTableOps[] = {
+    OpKind::kAbs,     OpKind::kNeg,       OpKind::kRelu,     OpKind::kClip,
+    OpKind::kExp,     OpKind::kLeakyRelu, OpKind::kSqrt,     OpKind::kHardSigmoid,
+    OpKind::kSigmoid, OpKind::kHardSwish, OpKind::kTanh,     OpKind::kErf,
+    OpKind::kGelu,    OpKind::kElu,       OpKind::kCelu,     OpKind::kSelu,
+    OpKind::kMish,    OpKind::kSoftplus,  OpKind::kSoftsign, OpKind::kThresholdedRelu,
+};
+constexpr OpKind kBinaryOps[] = {OpKind::kAdd, OpKind::kSub, OpKind::kMul,
+                                 OpKind::kDiv, OpKind::kMax, OpKind::kMin};
+
+// What the function of an f32 needs of the node's attributes and constant inputs.
+struct UnaryParams {
+  float a = 0, b = 0;
+};
+
+std::optional<UnaryParams> unary_params(const PlanGraph& graph, const Node& node) {
+  switch (node.kind) {
+    case OpKind::kClip: {
+      UnaryParams bounds{-std::numeric_limits<float>::infinity(),
+                         std::numeric_limits<float>::infinity()};
+      for (size_t i = 1; i < 3; ++i) {
+        const ValueId id = node.input(i);
+        if (id == kNoValue) continue;
+        if (!graph.is_constant(id) || !is_f32(graph, id)) return {};
+        const Tensor& constant = graph.info(id).constant;
+        if (constant.elements() != 1) return {};
+        (i == 1 ? bounds.a : bounds.b) = constant.data<float>()[0];
+      }
+      return bounds;
+    }
+    case OpKind::kLeakyRelu: return UnaryParams{node.get_float("alpha")};
+    case OpKind::kHardSigmoid: return UnaryParams{node.get_float("alpha"), node.get_float("beta")};
+    case OpKind::kGelu: return UnaryParams{node.get_string("approximate") == "tanh" ? 1.0f : 0.0f};
+    default: return UnaryParams{};
+  }
+}
+
+bool is_binary(OpKind op) { return std::ranges::contains(kBinaryOps, op); }
+
+bool is_unary_f32(const PlanGraph& graph, const Node& node) {
+  return std::ranges::contains(kFloatOps, node.kind) && is_f32(graph, node.input(0)) &&
+         is_f32(graph, node.output(0)) && !graph.is_constant(node.input(0)) &&
+         unary_params(graph, node).has_value();
+}
+
+bool is_table(const PlanGraph& graph, const Node& node) {
+  if (!std::ranges::contains(kTableOps, node.kind)) return false;
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    if (node.input(i) != kNoValue && !graph.is_constant(node.input(i))) return false;
+  }
+  return int8_params(graph, node.input(0)) != nullptr && !graph.is_constant(node.input(0)) &&
+         int8_params(graph, node.output(0)) != nullptr;
+}
+
+// Add and the like, of the chain's values and constants of one element.
+bool is_binary_link(const PlanGraph& graph, const Node& node, bool int8) {
+  if (!is_binary(node.kind) || node.inputs.size() != 2) return false;
+  const auto fits = [&](ValueId id) {
+    return id != kNoValue && (int8 ? int8_params(graph, id) != nullptr : is_f32(graph, id)) &&
+           (!graph.is_constant(id) || graph.info(id).shape.elements() == 1);
+  };
+  return fits(node.input(0)) && fits(node.input(1)) && fits(node.output(0));
+}
+
+// Whether the node maps the elements of `source` and of `last`, which comes of it, one by one.
+bool is_link(const PlanGraph& graph, const Node& node, ValueId source, ValueId last) {
+  const bool int8 = int8_params(graph, source) != nullptr;
+  const bool fits = int8 ? is_table(graph, node) : is_unary_f32(graph, node);
+  if (!fits && !is_binary_link(graph, node, int8)) return false;
+  return graph.info(node.output(0)).shape == graph.info(source).shape &&
+         std::ranges::all_of(node.inputs, [&](ValueId id) {
+           return id == kNoValue || id == source || id == last || graph.is_constant(id);
+         });
+}
+
+ValueId source_of(const PlanGraph& graph, const Node& node) {
+  for (const ValueId id : node.inputs) {
+    if (id != kNoValue && !graph.is_constant(id)) return id;
+  }
+  return kNoValue;
+}
+
+// The table of one node, whose inputs are tables of 256 entries or constants.
+Result<Tensor> tabulate(const PlanGraph& graph, const Node& node, ValueId source,
+                        const Tensor& source_table, ValueId last, const Tensor& last_table) {
+  std::vector<TensorView> inputs;
+  for (const ValueId id : node.inputs) {
+    if (id == kNoValue) {
+      inputs.emplace_back();
+      continue;
+    }
+    const TensorInfo& info = graph.info(id);
+    const Tensor& from = id == source ? source_table : id == last ? last_table : info.constant;
+    inputs.push_back(from.view(info.quant.get()));
+    if (is_binary(node.kind) && graph.is_constant(id)) inputs.back().shape = Shape{};
+  }
+  TensorInfo y = graph.info(node.output(0));
+  y.shape = Shape{256};
+  OCTAVO_ASSIGN(std::vector<Tensor> results, evaluate(node, inputs, {&y, 1}));
+  return std::move(results[0]);
+}
+
+class TableStep final : public Step {
+ public:
+  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                              std::span<const Node* const> nodes) {
+    auto step = std::make_unique<TableStep>();
+    const ValueId source = source_of(graph, *nodes.front());
+    OCTAVO_ASSIGN(Tensor all, Tensor::create(graph.info(source).dtype, Shape{256}));
+    for (size_t i = 0; i < 256; ++i) static_cast<uint8_t*>(all.raw())[i] = static_cast<uint8_t>(i);
+    Tensor table = all;
+    ValueId last = source;
+    for (const Node* node : nodes) {
+      OCTAVO_ASSIGN(table, tabulate(graph, *node, source, all, last, table));
+      last = node->output(0);
+    }
+    std::copy_n(static_cast<const uint8_t*>(table.raw()), 256, step->table_.begin());
+    step->inputs = {source};
+    step->outputs = {last};
+    return step;
+  }
+  int in_place_input() const override { return 0; }
+  Status run(const StepContext& context) override {
+    const auto* x = context.inputs[0].as<const uint8_t>();
+    auto* y = context.outputs[0].as<uint8_t>();
+    parallel_for(context.pool, context.outputs[0].elements(), kGrain,
+                 [&](int64_t begin, int64_t end) {
+                   lookup_row(table_.data(), x + begin, y + begin, end - begin);
+                 });
+    return {};
+  }
+
+ private:
+  std::array<uint8_t, 256> table_{};
+};
+
+class FloatStep final : public Step {
+ public:
+  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                              std::span<const Node* const> nodes) {
+    auto step = std::make_unique<FloatStep>();
+    const ValueId source = source_of(graph, *nodes.front());
+    ValueId last = source;
+    for (const Node* each : nodes) {
+      const Node& node = *each;
+      Link& link = step->links_[step->count_++];
+      link.op = node.kind;
+      for (size_t i = 0; is_binary(node.kind) && i < 2; ++i) {
+        const ValueId input = node.input(i);
+        if (graph.is_constant(input)) {
+          link.from[i] = From::kConstant;
+          link.constant[i] = graph.info(input).constant.data<float>()[0];
+        } else if (input == source) {
+          link.from[i] = From::kSource;
+        }
+      }
+      if (!is_binary(node.kind)) link.params = *unary_params(graph, node);
+      last = node.output(0);
+    }
+    step->inputs = {source};
+    step->outputs = {last};
+    return step;
+  }
+  int in_place_input() const override { return 0; }
+  Status run(const StepContext& context) override {
+    const auto* x = context.inputs[0].as<const float>();
+    auto* y = context.outputs[0].as<float>();
+    parallel_for(context.pool, context.outputs[0].elements(), kGrain,
+                 [&](int64_t begin, int64_t end) {
+                   for (; begin < end; begin += kBlock) {
+                     run_block(x + begin, y + begin, std::min(kBlock, end - begin));
+                   }
+                 });
+    return {};
+  }
+
+ private:
+  enum class From : uint8_t { kLast, kSource, kConstant };
+  struct Link {
+    OpKind op;
+    UnaryParams params;          // of a function of one number
+    std::array<From, 2> from{};  // of the others' operands
+    std::array<float, 2> constant{};
+  };
+
+  void run_block(const float* x, float* y, int64_t count) const {
+    alignas(64) float between[kBlock];
+    const float* last = x;
+    for (size_t i = 0; i < count_; ++i) {
+      const Link& link = links_[i];
+      float* to = i + 1 == count_ ? y : between;
+      if (is_binary(link.op)) {
+        const auto operand = [&](size_t o) -> RowOperand {
+          if (link.from[o] == From::kConstant) return {&link.constant[o], 0};
+          return {link.from[o] == From::kSource ? x : last, 1};
+        };
+        binary_f32(link.op, operand(0), operand(1), to, count);
+      } else {
+        unary_f32(link.op, link.params.a, link.params.b, last, to, count);
+      }
+      last = to;
+    }
+  }
+
+  std::array<Link, kMaxLinks> links_{};
+  size_t count_ = 0;
+};
+
+Result<std::unique_ptr<Step>> create_float(const PlanGraph& graph, const Node& node, Layout) {
+  const Node* const one = &node;
+  return FloatStep::create(graph, {&one, 1});
+}
+Result<std::unique_ptr<Step>> create_table(const PlanGraph& graph, const Node& node, Layout) {
+  const Node* const one = &node;
+  return TableStep::create(graph, {&one, 1});
+}
+
+constexpr auto kRows = [] {
+  std::array<KernelDef, std::size(kFloatOps) + std::size(kTableOps)> rows{};
+  auto row = rows.begin();
+  for (const OpKind op : kFloatOps) {
+    *row++ = {"unary_f32", op, ClaimLayout::kFollow, is_unary_f32, create_float};
+  }
+  for (const OpKind op : kTableOps) {
+    *row++ = {"table_int8", op, ClaimLayout::kFollow, is_table, create_table};
+  }
+  return rows;
+}();
+
+}  // namespace
+
+std::span<const KernelDef> pointwise_kernels() { return kRows; }
+
+std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bool>& available) {
+  std::vector<std::vector<NodeId>> readers(graph.graph.values.size());
+  for (size_t n = 0; n < graph.graph.nodes.size(); ++n) {
+    for (const ValueId id : graph.graph.nodes[n].inputs) {
+      if (id != kNoValue) readers[static_cast<size_t>(id)].push_back(static_cast<NodeId>(n));
+    }
+  }
+  std::vector<bool> taken(available.size(), false);
+  const auto is_free = [&](NodeId id) {
+    return available[static_cast<size_t>(id)] && !taken[static_cast<size_t>(id)];
+  };
+  // The node that alone uses the value, if that is all that becomes of it.
+  const auto sole_reader = [&](ValueId value) -> NodeId {
+    const auto& all = readers[static_cast<size_t>(value)];
+    if (all.empty() || graph.is_watched[static_cast<size_t>(value)] ||
+        graph.use_counts[static_cast<size_t>(value)] != static_cast<int>(all.size()) ||
+        !std::ranges::all_of(all, [&](NodeId id) { return id == all.front(); })) {
+      return -1;
+    }
+    return is_free(all.front()) ? all.front() : -1;
+  };
+  std::vector<Claim> claims;
+  for (size_t n = 0; n < available.size(); ++n) {
+    Claim claim{{static_cast<NodeId>(n)}};
+    const Node& first = graph.graph.nodes[n];
+    if (!is_free(claim.nodes.front())) continue;
+    const ValueId source = source_of(graph, first);
+    if (source == kNoValue || !is_link(graph, first, source, source)) continue;
+    ValueId last = first.output(0);
+    while (claim.nodes.size() < kMaxLinks) {
+      const NodeId next = sole_reader(last);
+      if (next < 0 || !is_link(graph, graph.graph.node(next), source, last)) break;
+      claim.nodes.push_back(next);
+      last = graph.graph.node(next).output(0);
+    }
+    if (claim.nodes.size() < 2) continue;
+    for (const NodeId id : claim.nodes) taken[static_cast<size_t>(id)] = true;
+    claims.push_back(std::move(claim));
+  }
+  return claims;
+}
+
+Result<std::unique_ptr<Step>> create_pointwise(const PlanGraph& graph, const Claim& claim) {
+  std::vector<const Node*> nodes;
+  for (const NodeId id : claim.nodes) nodes.push_back(&graph.graph.node(id));
+  const bool int8 = int8_params(graph, source_of(graph, *nodes.front())) != nullptr;
+  OCTAVO_ASSIGN(std::unique_ptr<Step> step,
+                int8 ? TableStep::create(graph, nodes) : FloatStep::create(graph, nodes));
+  step->kernel = int8 ? "table_int8" : "pointwise_f32";
+  return step;
+}
+
+}  // namespace octavo::kernels
