@@ -545,6 +545,7 @@ Status PlanImpl::place_memory() {
       entry.late_inputs |= kind == Slot::Kind::kInput || kind == Slot::Kind::kDynamic;
     }
     for (const int slot : entry.outputs) entry.output_views.push_back(view_of(slot));
+    if (!entry.input_views.empty()) entry.info.dtype = entry.input_views.front().dtype;
   }
   return {};
 }

@@ -27,8 +27,9 @@ struct StepInfo {
   std::string op;      // "Conv"
   std::string kernel;  // "conv_u8s8", "reference", "reorder", ...
   std::string backend;
-  std::string shape;  // of output 0
-  int64_t macs = 0;   // multiply-accumulates, of convolutions and matrix products
+  std::string shape;                // of output 0
+  int64_t macs = 0;                 // multiply-accumulates, of convolutions and matrix products
+  DType dtype = DType::kUndefined;  // of input 0
 };
 
 struct PlanOptions {

@@ -3,12 +3,14 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <memory>
 
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
 #include "native/evaluate.h"
 #include "native/model_file.h"
+#include "native/onednn/onednn.h"
 
 namespace octavo::cli {
 namespace {
@@ -117,21 +119,22 @@ bool has_open_inputs(const Graph& graph) {
                              [&](ValueId id) { return !graph.value(id).shape.is_static(); });
 }
 
-/// Adds up the time of each step over all runs.
+/// Keeps the times of each step of all runs.
 class StepTimer final : public Observer {
  public:
   bool wants(ValueId) const override { return false; }
   Status on_value(ValueId, const TensorView&) override { return {}; }
   bool wants_time() const override { return true; }
   void on_step(const StepInfo& info, double seconds) override {
-    if (next_ == steps_.size()) steps_.push_back({info, 0});
-    steps_[next_++].seconds += seconds;
+    if (next_ == steps_.size()) steps_.push_back({info, {}});
+    steps_[next_++].seconds.push_back(seconds);
   }
   void start_run() { next_ = 0; }
 
   struct TimedStep {
     StepInfo info;
-    double seconds = 0;
+    std::vector<double> seconds;
+    double median() const { return quantile(seconds, 0.5); }
   };
   const std::vector<TimedStep>& steps() const { return steps_; }
 
@@ -159,38 +162,58 @@ double ms_since(Clock::time_point start) {
 }
 
 /// Billions of operations a second; a multiply-accumulate counts as two.
-double gops(const StepTimer::TimedStep& step, double seconds) {
+double gops(const StepTimer::TimedStep& step) {
+  const double seconds = step.median();
   return seconds > 0 ? 2 * static_cast<double>(step.info.macs) / seconds / 1e9 : 0;
 }
 
-Json steps_json(const StepTimer& timer, int64_t runs) {
+/// The rate of a plain matrix product in the dtypes of the steps that count multiplications.
+std::map<DType, double> matmul_rates(const StepTimer& timer, int threads) {
+  std::map<DType, double> rates;
+  for (const StepTimer::TimedStep& step : timer.steps()) {
+    if (step.info.macs == 0 || rates.contains(step.info.dtype)) continue;
+    rates[step.info.dtype] = measure_matmul_gops(step.info.dtype, threads).value_or(0);
+  }
+  return rates;
+}
+
+Json steps_json(const StepTimer& timer, const std::map<DType, double>& rates) {
   Json list = Json::array();
   for (const StepTimer::TimedStep& step : timer.steps()) {
-    const double seconds = step.seconds / static_cast<double>(runs);
-    list.push_back({{"name", step.info.name},
-                    {"op", step.info.op},
-                    {"kernel", step.info.kernel},
-                    {"backend", step.info.backend},
-                    {"shape", step.info.shape},
-                    {"ms", seconds * 1e3},
-                    {"macs", step.info.macs},
-                    {"gops", gops(step, seconds)}});
+    Json json = {
+        {"name", step.info.name},     {"op", step.info.op},
+        {"kernel", step.info.kernel}, {"backend", step.info.backend},
+        {"shape", step.info.shape},   {"dtype", dtype_name(step.info.dtype)},
+        {"ms", step.median() * 1e3},  {"min_ms", *std::ranges::min_element(step.seconds) * 1e3},
+        {"macs", step.info.macs},     {"gops", gops(step)}};
+    const auto rate = rates.find(step.info.dtype);
+    if (step.info.macs > 0 && rate != rates.end() && rate->second > 0) {
+      json["of_matmul"] = gops(step) / rate->second;
+    }
+    list.push_back(std::move(json));
   }
   return list;
 }
 
-void print_steps(const StepTimer& timer, int64_t runs) {
+void print_steps(const StepTimer& timer, const std::map<DType, double>& rates) {
   double total = 0;
-  for (const StepTimer::TimedStep& step : timer.steps()) total += step.seconds;
-  Table table({"step", "op", "kernel", "backend", "shape", "ms", "share", "GOPS"});
+  for (const StepTimer::TimedStep& step : timer.steps()) total += step.median();
+  Table table(
+      {"step", "op", "kernel", "backend", "shape", "ms", "share", "GOPS", "of matmul's rate"});
   for (const StepTimer::TimedStep& step : timer.steps()) {
-    const double seconds = step.seconds / static_cast<double>(runs);
+    const double seconds = step.median();
+    const auto rate = rates.find(step.info.dtype);
+    const bool known = step.info.macs > 0 && rate != rates.end() && rate->second > 0;
     table.add({step.info.name, step.info.op, step.info.kernel, step.info.backend, step.info.shape,
-               format_number(seconds * 1e3, 4),
-               format_percent(total > 0 ? step.seconds / total : 0),
-               step.info.macs > 0 ? format_number(gops(step, seconds), 1) : "-"});
+               format_number(seconds * 1e3, 4), format_percent(total > 0 ? seconds / total : 0),
+               step.info.macs > 0 ? format_number(gops(step), 1) : "-",
+               known ? format_percent(gops(step) / rate->second) : "-"});
   }
   table.print();
+  for (const auto& [dtype, rate] : rates) {
+    std::printf("a matrix product of 1024 x 1024 x 1024 in %s: %.0f GOPS\n", dtype_info(dtype).name,
+                rate);
+  }
   std::printf("\n");
 }
 
@@ -234,6 +257,8 @@ Result<int> bench(const Options& options) {
   const int threads = run_options.pool == nullptr ? 1 : run_options.pool->thread_count();
   const Shape batch_shape = inputs.empty() ? Shape{} : inputs.front().second.shape();
   const int64_t batch = batch_shape.rank() > 0 ? batch_shape[0] : 1;
+  std::map<DType, double> rates;
+  if (options.per_op) rates = matmul_rates(timer, threads);
   if (options.json) {
     Json json = {{"model", options.model},
                  {"backend", options.run.backend},
@@ -248,11 +273,11 @@ Result<int> bench(const Options& options) {
                  {"base_rss_mb", base_rss_mb},
                  {"peak_rss_mb", peak_rss_mb()},
                  {"file_bytes", loaded.file_bytes}};
-    if (options.per_op) json["per_op"] = steps_json(timer, options.runs);
+    if (options.per_op) json["per_op"] = steps_json(timer, rates);
     print_json(json);
     return 0;
   }
-  if (options.per_op) print_steps(timer, options.runs);
+  if (options.per_op) print_steps(timer, rates);
   Table table({"model", "backend", "threads", "batch", "runs", "median", "p90", "min", "load",
                "first run", "peak memory"});
   table.add({options.model, options.run.backend, std::to_string(threads), std::to_string(batch),
