@@ -27,6 +27,20 @@ class CollectingObserver : public Observer {
                                  graph_.value(value).name});
   }
 
+  // The sample that was seen counts as the next one.
+  Status commit() {
+    for (const auto& collector : calibration_.collectors) {
+      if (collector != nullptr) OCTAVO_TRY(collector->commit(calibration_.samples));
+    }
+    ++calibration_.samples;
+    return {};
+  }
+  void discard() {
+    for (const auto& collector : calibration_.collectors) {
+      if (collector != nullptr) collector->discard();
+    }
+  }
+
   Status observe_feeds(const NamedTensors& feeds) {
     for (const auto& [name, tensor] : feeds) {
       const ValueId id = graph_.find_value(name);
@@ -56,16 +70,23 @@ class SessionCalibrator final : public Calibrator {
 
   Status observe(const NamedTensors& feeds) override {
     OCTAVO_TRY(check_finite_feeds(feeds, calibration_.samples));
-    if (auto outputs = session_.run(feeds, &observer_); !outputs) {
-      return std::unexpected(std::move(outputs).error());
+    auto status = run(feeds);
+    if (!status) {
+      observer_.discard();
+      return status;
     }
-    OCTAVO_TRY(observer_.observe_feeds(feeds));
-    ++calibration_.samples;
-    return {};
+    return observer_.commit();
   }
   const Calibration& calibration() const override { return calibration_; }
 
  private:
+  Status run(const NamedTensors& feeds) {
+    if (auto outputs = session_.run(feeds, &observer_); !outputs) {
+      return std::unexpected(std::move(outputs).error());
+    }
+    return observer_.observe_feeds(feeds);
+  }
+
   Session session_;
   Calibration calibration_;
   CollectingObserver observer_;
@@ -93,9 +114,9 @@ Result<std::unique_ptr<Calibrator>> Calibrator::create(std::shared_ptr<const Gra
   Calibration calibration;
   calibration.collectors.resize(graph->values.size());
   for (size_t i = 0; i < wanted.size() && i < calibration.collectors.size(); ++i) {
-    if (wanted[i].algorithm.empty()) continue;
-    OCTAVO_ASSIGN(calibration.collectors[i],
-                  make_collector(wanted[i].algorithm, wanted[i].per_channel));
+    if (wanted[i].wanted) {
+      calibration.collectors[i] = std::make_unique<Collector>(wanted[i].options);
+    }
   }
   OCTAVO_ASSIGN(Session session, Session::create(graph, {.pool = std::move(pool)}));
   return std::make_unique<SessionCalibrator>(std::move(session), std::move(calibration));

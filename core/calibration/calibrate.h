@@ -15,10 +15,10 @@ struct Calibration {
   int64_t samples = 0;
 };
 
-/// What to collect of a value.
+/// What to collect of a value; nothing if not `wanted`.
 struct WantedValue {
-  std::string algorithm = {};  // an act_algorithm; empty: the value is not wanted
-  bool per_channel = false;    // the ranges of its channels too
+  bool wanted = false;
+  CollectorOptions options = {.histogram = false};
 };
 
 /// Collects what `wanted` (by ValueId) says from one sample's feeds after another.

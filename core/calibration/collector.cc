@@ -1,137 +1,203 @@
 #include "core/calibration/collector.h"
 
 #include <algorithm>
-#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "runtime/kernels/histogram.h"
 
 namespace octavo {
 
-Result<Range> finite_range(std::span<const float> values) {
-  if (values.empty()) return Range{};
-  // Independent lanes, so that the compiler may use vector instructions.
-  constexpr size_t kLanes = 16;
-  float low[kLanes], high[kLanes];
-  uint32_t magnitude[kLanes] = {};
-  std::fill_n(low, kLanes, values[0]);
-  std::fill_n(high, kLanes, values[0]);
-  const auto take = [&](size_t lane, float x) {
-    low[lane] = x < low[lane] ? x : low[lane];
-    high[lane] = x > high[lane] ? x : high[lane];
-    const uint32_t bits = std::bit_cast<uint32_t>(x) & 0x7FFFFFFF;
-    magnitude[lane] = bits > magnitude[lane] ? bits : magnitude[lane];
-  };
-  size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) take(lane, values[i + lane]);
-  }
-  for (; i < values.size(); ++i) take(0, values[i]);
-
-  constexpr uint32_t kInfinityBits = 0x7F800000;
-  const uint32_t largest = *std::max_element(magnitude, magnitude + kLanes);
-  if (largest >= kInfinityBits) {
-    return fail(ErrorCode::kInvalidData, largest == kInfinityBits ? "infinite" : "NaN");
-  }
-  return Range{*std::min_element(low, low + kLanes), *std::max_element(high, high + kLanes)};
-}
-
 namespace {
 
-class MinMaxCollector : public Collector {
- public:
-  explicit MinMaxCollector(bool per_channel) : per_channel_(per_channel) {}
-
-  Status observe(const TensorView& tensor) override {
-    if (tensor.dtype != DType::kF32) {
-      return fail(ErrorCode::kInternal, "a ", dtype_name(tensor.dtype),
-                  " tensor is not calibrated");
-    }
-    if (tensor.elements() == 0) return {};
-    OCTAVO_ASSIGN(const Range range, finite_range(tensor.span<const float>()));
-    if (per_channel_) {
-      OCTAVO_ASSIGN(const std::vector<Range> channels, ranges_by_channel(tensor));
-      OCTAVO_TRY(add_channels(channels));
-    }
-    add(range);
-    return {};
+Result<Range> check_finite(const kernels::Extent& extent) {
+  constexpr uint32_t kInfinityBits = 0x7F800000;
+  if (extent.magnitude_bits >= kInfinityBits) {
+    return fail(ErrorCode::kInvalidData,
+                extent.magnitude_bits == kInfinityBits ? "infinite" : "NaN");
   }
-
-  Status merge(const Collector& other) override {
-    const auto* same = dynamic_cast<const MinMaxCollector*>(&other);
-    if (same == nullptr || same->per_channel_ != per_channel_) {
-      return fail(ErrorCode::kInternal, "collectors of different algorithms");
-    }
-    if (!same->seen_) return {};
-    if (per_channel_) OCTAVO_TRY(add_channels(same->channels_));
-    add(same->range_);
-    return {};
-  }
-
-  bool seen() const override { return seen_; }
-  Range range() const override { return range_; }
-  std::span<const Range> channel_ranges() const override { return channels_; }
-
- private:
-  // Of a tensor whose elements are finite.
-  static Result<std::vector<Range>> ranges_by_channel(const TensorView& tensor) {
-    if (tensor.shape.rank() < 2) {
-      return fail(ErrorCode::kInternal, "a tensor of rank ", tensor.shape.rank(),
-                  " has no channels");
-    }
-    const auto channels = static_cast<size_t>(tensor.shape[1]);
-    const Shape stored = physical_shape(tensor.shape, tensor.layout);
-    const int axis = physical_axis(1, stored.rank(), tensor.layout);
-    const auto inner = static_cast<size_t>(stored.elements(axis + 1, stored.rank()));
-    const float* data = tensor.as<const float>();
-    std::vector<float> low(channels), high(channels);
-    for (size_t c = 0; c < channels; ++c) low[c] = high[c] = data[c * inner];
-    for (size_t at = 0; at < static_cast<size_t>(tensor.elements()); at += channels * inner) {
-      const float* block = data + at;
-      if (inner == 1) {
-        for (size_t c = 0; c < channels; ++c) {
-          low[c] = block[c] < low[c] ? block[c] : low[c];
-          high[c] = block[c] > high[c] ? block[c] : high[c];
-        }
-        continue;
-      }
-      for (size_t c = 0; c < channels; ++c) {
-        OCTAVO_ASSIGN(const Range range, finite_range({block + c * inner, inner}));
-        low[c] = std::min(low[c], range.min);
-        high[c] = std::max(high[c], range.max);
-      }
-    }
-    std::vector<Range> ranges(channels);
-    for (size_t c = 0; c < channels; ++c) ranges[c] = {low[c], high[c]};
-    return ranges;
-  }
-
-  void add(const Range& range) {
-    range_ = seen_ ? range_union(range_, range) : range;
-    seen_ = true;
-  }
-  Status add_channels(std::span<const Range> ranges) {
-    if (!seen_) {
-      channels_.assign(ranges.begin(), ranges.end());
-      return {};
-    }
-    if (ranges.size() != channels_.size()) {
-      return fail(ErrorCode::kShapeMismatch, "the number of channels changes from ",
-                  channels_.size(), " to ", ranges.size());
-    }
-    for (size_t c = 0; c < ranges.size(); ++c) channels_[c] = range_union(channels_[c], ranges[c]);
-    return {};
-  }
-
-  const bool per_channel_;
-  Range range_;
-  std::vector<Range> channels_;
-  bool seen_ = false;
-};
+  return Range{extent.min, extent.max};
+}
 
 }  // namespace
 
-Result<std::unique_ptr<Collector>> make_collector(std::string_view algorithm, bool per_channel) {
-  if (algorithm == "minmax") return std::make_unique<MinMaxCollector>(per_channel);
-  return fail(ErrorCode::kInvalidArgument, "there is no calibration algorithm '", algorithm,
-              "'; use 'minmax'");
+Result<Range> finite_range(std::span<const float> values) {
+  if (values.empty()) return Range{};
+  return check_finite(kernels::find_extent(values.data(), values.size()));
+}
+
+Status Collector::observe(const TensorView& tensor) {
+  if (tensor.dtype != DType::kF32) {
+    return fail(ErrorCode::kInternal, "a ", dtype_name(tensor.dtype), " tensor is not calibrated");
+  }
+  if (tensor.elements() == 0) return {};
+  const auto values = tensor.span<const float>();
+  OCTAVO_ASSIGN(const Range extremes,
+                options_.per_channel ? observe_channels(tensor) : finite_range(values));
+  if (options_.histogram) count(values, extremes);
+  pending_.range = pending_.seen ? range_union(pending_.range, extremes) : extremes;
+  pending_.seen = true;
+  return {};
+}
+
+void Collector::count(std::span<const float> values, const Range& extremes) {
+  const float magnitude = std::max(std::fabs(extremes.min), std::fabs(extremes.max));
+  const int exponent = Histogram::exponent_for(magnitude);
+  std::vector<uint32_t>& bins = pending_.bins;
+  if (bins.empty()) bins.assign(Histogram::kBins, 0);
+  if (!pending_.seen) {
+    pending_.exponent = exponent;
+  } else if (exponent > pending_.exponent) {
+    // A second tensor of the same sample, with larger values.
+    const int shift = std::min(exponent - pending_.exponent, 31);
+    std::vector<uint32_t> wider(Histogram::kBins, 0);
+    for (int bin = -Histogram::kSide; bin < Histogram::kSide; ++bin) {
+      wider[static_cast<size_t>((bin >> shift) + Histogram::kSide)] +=
+          bins[static_cast<size_t>(bin + Histogram::kSide)];
+    }
+    bins = std::move(wider);
+    pending_.exponent = exponent;
+  }
+  const auto inverse_width = std::ldexp(1.0f, -pending_.exponent);
+  uint32_t* zero_bin = bins.data() + Histogram::kSide;
+  // One block in 2^skip, chosen by a hash so that no pattern of the tensor's fits it.
+  constexpr size_t kBlock = 512;
+  int skip = 0;
+  while (values.size() >> skip > kCounted) ++skip;
+  const uint64_t mask = (uint64_t{1} << skip) - 1;
+  for (size_t block = 0; block * kBlock < values.size(); ++block) {
+    if ((block * 0x9E3779B97F4A7C15ull >> 32 & mask) != 0) continue;
+    const auto part = values.subspan(block * kBlock).first(
+        std::min(kBlock, values.size() - block * kBlock));
+    kernels::count_bins(part.data(), part.size(), inverse_width, zero_bin);
+    pending_.count += static_cast<int64_t>(part.size());
+  }
+}
+
+Result<Range> Collector::observe_channels(const TensorView& tensor) {
+  if (tensor.shape.rank() < 2) {
+    return fail(ErrorCode::kInternal, "a tensor of rank ", tensor.shape.rank(), " has no channels");
+  }
+  const auto channels = static_cast<size_t>(tensor.shape[1]);
+  const Shape stored = physical_shape(tensor.shape, tensor.layout);
+  const int axis = physical_axis(1, stored.rank(), tensor.layout);
+  const auto inner = static_cast<size_t>(stored.elements(axis + 1, stored.rank()));
+  const auto values = tensor.span<const float>();
+  std::vector<float> low(channels), high(channels);
+  for (size_t c = 0; c < channels; ++c) low[c] = high[c] = values[c * inner];
+  kernels::Extent whole;
+  if (inner == 1) {
+    whole.magnitude_bits = kernels::widen_columns(values.data(), values.size() / channels, channels,
+                                                  low.data(), high.data());
+  } else {
+    for (size_t run = 0; run < values.size() / inner; ++run) {
+      const kernels::Extent extent = kernels::find_extent(values.data() + run * inner, inner);
+      low[run % channels] = std::min(low[run % channels], extent.min);
+      high[run % channels] = std::max(high[run % channels], extent.max);
+      whole.magnitude_bits = std::max(whole.magnitude_bits, extent.magnitude_bits);
+    }
+  }
+  whole.min = *std::ranges::min_element(low);
+  whole.max = *std::ranges::max_element(high);
+  OCTAVO_ASSIGN(const Range extremes, check_finite(whole));
+  std::vector<Range> ranges(channels);
+  for (size_t c = 0; c < channels; ++c) ranges[c] = {low[c], high[c]};
+  OCTAVO_TRY(unite(ranges, !pending_.seen, pending_.channels));
+  return extremes;
+}
+
+Status Collector::unite(std::span<const Range> from, bool first, std::vector<Range>& to) {
+  if (first) {
+    to.assign(from.begin(), from.end());
+    return {};
+  }
+  if (from.size() != to.size()) {
+    return fail(ErrorCode::kShapeMismatch, "the number of channels changes from ", to.size(),
+                " to ", from.size());
+  }
+  for (size_t c = 0; c < from.size(); ++c) to[c] = range_union(to[c], from[c]);
+  return {};
+}
+
+std::pair<int, int> Collector::pending_used() const {
+  const double width = std::ldexp(1.0, pending_.exponent);
+  return {static_cast<int>(std::floor(pending_.range.min / width)),
+          static_cast<int>(std::floor(pending_.range.max / width))};
+}
+
+// Each end is moved inwards over the bins that outlier_prob of the values fill, to an outer edge.
+Range Collector::pending_quantiles(std::pair<int, int> used) const {
+  const auto allowed =
+      static_cast<int64_t>(options_.outlier_prob * static_cast<double>(pending_.count));
+  const uint32_t* bins = pending_.bins.data() + Histogram::kSide;
+  const float width = std::ldexp(1.0f, pending_.exponent);
+  const auto from = [&](int bin, int step) {
+    int64_t cut = 0;
+    while (cut + bins[bin] <= allowed) {
+      cut += bins[bin];
+      bin += step;
+    }
+    return bin;
+  };
+  const auto low = static_cast<float>(from(used.first, 1)) * width;
+  const auto high = static_cast<float>(from(used.second, -1) + 1) * width;
+  return {std::max(low, pending_.range.min), std::min(high, pending_.range.max)};
+}
+
+Status Collector::commit(int64_t sample) {
+  if (!pending_.seen) return {};
+  if (options_.per_channel) {
+    if (auto status = unite(pending_.channels, !seen_, channels_); !status) {
+      discard();
+      return status;
+    }
+  }
+  SampleRange made{sample, pending_.range, pending_.range};
+  if (options_.histogram) {
+    const std::pair<int, int> used = pending_used();
+    made.without_tails = pending_quantiles(used);
+    histogram_.add(pending_.bins, pending_.count, pending_.exponent, used);
+  }
+  add_sample(made);
+  range_ = seen_ ? range_union(range_, pending_.range) : pending_.range;
+  seen_ = true;
+  discard();
+  return {};
+}
+
+void Collector::discard() {
+  if (pending_.seen && !pending_.bins.empty()) {
+    const auto [first, last] = pending_used();
+    std::fill(pending_.bins.begin() + first + Histogram::kSide,
+              pending_.bins.begin() + last + 1 + Histogram::kSide, 0);
+  }
+  pending_.seen = false;
+  pending_.count = 0;
+  pending_.channels.clear();
+}
+
+void Collector::add_sample(const SampleRange& sample) {
+  const auto at = std::ranges::lower_bound(samples_, sample.sample, {}, &SampleRange::sample);
+  if (at != samples_.end() && at->sample == sample.sample) {
+    at->range = range_union(at->range, sample.range);
+    at->without_tails = range_union(at->without_tails, sample.without_tails);
+    return;
+  }
+  samples_.insert(at, sample);
+  if (samples_.size() > kSamples) samples_.erase(samples_.begin());
+}
+
+Status Collector::merge(const Collector& other) {
+  if (other.options_ != options_) {
+    return fail(ErrorCode::kInternal, "collectors of different options");
+  }
+  if (!other.seen_) return {};
+  if (options_.per_channel) OCTAVO_TRY(unite(other.channels_, !seen_, channels_));
+  range_ = seen_ ? range_union(range_, other.range_) : other.range_;
+  seen_ = true;
+  histogram_.add(other.histogram_);
+  for (const SampleRange& sample : other.samples_) add_sample(sample);
+  return {};
 }
 
 }  // namespace octavo

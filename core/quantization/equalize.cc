@@ -189,7 +189,7 @@ void rename(Graph& graph, ValueId id) {
 void want_channel_ranges(const Graph& graph, const Annotation& annotation,
                          std::vector<WantedValue>& wanted) {
   for (const Group& group : GroupFinder(graph, annotation).run()) {
-    for (const ValueId value : group.values) wanted[static_cast<size_t>(value)].per_channel = true;
+    for (const ValueId value : group.values) wanted[static_cast<size_t>(value)].options.per_channel = true;
   }
 }
 

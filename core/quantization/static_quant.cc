@@ -5,6 +5,7 @@
 #include <numeric>
 #include <unordered_set>
 
+#include "core/calibration/range.h"
 #include "core/graph_edit.h"
 #include "core/quantization/params.h"
 #include "runtime/requantize.h"
@@ -43,9 +44,9 @@ class ParamsChooser {
   }
 
   /// Parameters of every value that is quantized (by ValueId), else of dtype kUndefined.
-  std::vector<TensorQuant> run() {
+  Result<std::vector<TensorQuant>> run() {
     group_same_scale();
-    collect_ranges();
+    OCTAVO_TRY(collect_ranges());
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
       if (annotation_.nodes[n].quantized && graph_.nodes[n].kind == OpKind::kConcat) {
         share_with_concat(graph_.nodes[n]);
@@ -119,7 +120,7 @@ class ParamsChooser {
     }
   }
 
-  void collect_ranges() {
+  Status collect_ranges() {
     ranges_.assign(graph_.values.size(), {});
     std::vector<bool> seen(graph_.values.size(), false);
     for (size_t v = 0; v < graph_.values.size(); ++v) {
@@ -130,7 +131,7 @@ class ParamsChooser {
           range = *found;
         }
       } else if (collector != nullptr && collector->seen()) {
-        range = collector->range();
+        OCTAVO_ASSIGN(range, choose_range(*collector, range_options(static_cast<ValueId>(v))));
       } else {
         continue;
       }
@@ -138,6 +139,12 @@ class ParamsChooser {
       ranges_[root] = seen[root] ? range_union(ranges_[root], range) : range;
       seen[root] = true;
     }
+    return {};
+  }
+
+  RangeOptions range_options(ValueId value) const {
+    const StaticQuantConfig& c = config(value);
+    return {.algorithm = c.act_algorithm, .symmetric = c.act_sym && !is_input(value)};
   }
 
   // Inputs of a Concat that can have the output's parameters are copied instead of requantized.
@@ -422,7 +429,8 @@ std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& ann
     if (graph.value(value).constant.present()) continue;
     if (!annotation.quantized_use[v] && !annotation.is_produced_quantized(graph, value)) continue;
     const StaticQuantConfig* config = config_of_value(graph, annotation, value);
-    if (config != nullptr) wanted[v].algorithm = config->act_algorithm;
+    if (config == nullptr) continue;
+    wanted[v] = {true, {.histogram = needs_histogram(config->act_algorithm)}};
   }
   return wanted;
 }
@@ -436,7 +444,8 @@ Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
                                        "'; its range is unknown"));
     }
   }
-  std::vector<TensorQuant> quants = ParamsChooser(graph, annotation, calibration).run();
+  OCTAVO_ASSIGN(std::vector<TensorQuant> quants,
+                ParamsChooser(graph, annotation, calibration).run());
   return Rewriter(graph, annotation, std::move(quants), report).run();
 }
 

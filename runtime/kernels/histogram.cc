@@ -1,0 +1,135 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/kernels/histogram.cc"
+#include <algorithm>
+
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/kernels/histogram.h"
+#include "runtime/kernels/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace octavo::kernels::HWY_NAMESPACE {
+
+Extent find_extent(const float* HWY_RESTRICT data, size_t count) {
+  const hn::ScalableTag<float> df;
+  const hn::RebindToUnsigned<decltype(df)> du;
+  const size_t lanes = hn::Lanes(df);
+  const auto sign = hn::Set(du, 0x7FFFFFFFu);
+  auto low0 = hn::Set(df, data[0]), high0 = low0, low1 = low0, high1 = low0;
+  auto bits0 = hn::Zero(du), bits1 = bits0;
+  size_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    const auto a = hn::LoadU(df, data + i), b = hn::LoadU(df, data + i + lanes);
+    low0 = hn::Min(low0, a);
+    high0 = hn::Max(high0, a);
+    bits0 = hn::Max(bits0, hn::And(hn::BitCast(du, a), sign));
+    low1 = hn::Min(low1, b);
+    high1 = hn::Max(high1, b);
+    bits1 = hn::Max(bits1, hn::And(hn::BitCast(du, b), sign));
+  }
+  for (; i < count; ++i) {
+    const auto a = hn::Set(df, data[i]);
+    low0 = hn::Min(low0, a);
+    high0 = hn::Max(high0, a);
+    bits0 = hn::Max(bits0, hn::And(hn::BitCast(du, a), sign));
+  }
+  return {hn::ReduceMin(df, hn::Min(low0, low1)), hn::ReduceMax(df, hn::Max(high0, high1)),
+          hn::ReduceMax(du, hn::Max(bits0, bits1))};
+}
+
+uint32_t widen_columns(const float* HWY_RESTRICT data, size_t rows, size_t columns,
+                       float* HWY_RESTRICT low, float* HWY_RESTRICT high) {
+  const hn::ScalableTag<float> df;
+  const hn::RebindToUnsigned<decltype(df)> du;
+  const size_t lanes = hn::Lanes(df);
+  const auto sign = hn::Set(du, 0x7FFFFFFFu);
+  auto bits = hn::Zero(du);
+  constexpr size_t kRows = 32;  // stay in L1 from one block of columns to the next
+  for (size_t r0 = 0; r0 < rows; r0 += kRows) {
+    const float* block = data + r0 * columns;
+    const size_t block_rows = std::min(kRows, rows - r0);
+    size_t c = 0;
+    for (; c + lanes <= columns; c += lanes) {
+      auto lo = hn::LoadU(df, low + c), hi = hn::LoadU(df, high + c);
+      for (size_t r = 0; r < block_rows; ++r) {
+        const auto x = hn::LoadU(df, block + r * columns + c);
+        lo = hn::Min(lo, x);
+        hi = hn::Max(hi, x);
+        bits = hn::Max(bits, hn::And(hn::BitCast(du, x), sign));
+      }
+      hn::StoreU(lo, df, low + c);
+      hn::StoreU(hi, df, high + c);
+    }
+    for (; c < columns; ++c) {
+      for (size_t r = 0; r < block_rows; ++r) {
+        const float x = block[r * columns + c];
+        low[c] = std::min(low[c], x);
+        high[c] = std::max(high[c], x);
+        bits = hn::Max(bits, hn::And(hn::BitCast(du, hn::Set(df, x)), sign));
+      }
+    }
+  }
+  return hn::ReduceMax(du, bits);
+}
+
+// The bins of a block are computed first, without those of bin 0: in the many tensors behind a Relu
+// that is half of the elements, and adding to one counter again and again is slow.
+void count_bins(const float* HWY_RESTRICT data, size_t count, float inverse_width,
+               uint32_t* HWY_RESTRICT zero_bin) {
+  const hn::ScalableTag<float> df;
+  const hn::RebindToSigned<decltype(df)> di;
+  const size_t lanes = hn::Lanes(df);
+  const auto scale = hn::Set(df, inverse_width);
+  constexpr size_t kBlock = 1024;
+  HWY_ALIGN int32_t bins[kBlock + hn::MaxLanes(di)];
+  const auto add = [&](size_t n) HWY_ATTR {
+    size_t k = 0;
+    for (; k + 4 <= n; k += 4) {
+      ++zero_bin[bins[k]];
+      ++zero_bin[bins[k + 1]];
+      ++zero_bin[bins[k + 2]];
+      ++zero_bin[bins[k + 3]];
+    }
+    for (; k < n; ++k) ++zero_bin[bins[k]];
+  };
+  size_t zeros = 0, i = 0;
+  while (i + lanes <= count) {
+    size_t n = 0, taken = 0;
+    for (; taken + lanes <= kBlock && i + lanes <= count; i += lanes, taken += lanes) {
+      const auto bin = hn::ConvertTo(di, hn::Floor(hn::Mul(hn::LoadU(df, data + i), scale)));
+      const auto elsewhere = hn::Ne(bin, hn::Zero(di));
+      hn::StoreU(hn::Compress(bin, elsewhere), di, bins + n);
+      n += hn::CountTrue(di, elsewhere);
+    }
+    zeros += taken - n;
+    add(n);
+  }
+  size_t n = 0;
+  for (; i < count; ++i) {
+    bins[n++] = hn::GetLane(hn::ConvertTo(di, hn::Floor(hn::Mul(hn::Set(df, data[i]), scale))));
+  }
+  add(n);
+  *zero_bin += static_cast<uint32_t>(zeros);
+}
+
+}  // namespace octavo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace octavo::kernels {
+namespace {
+HWY_EXPORT(find_extent);
+HWY_EXPORT(widen_columns);
+HWY_EXPORT(count_bins);
+}  // namespace
+
+Extent find_extent(const float* data, size_t count) {
+  return HWY_DYNAMIC_DISPATCH(find_extent)(data, count);
+}
+uint32_t widen_columns(const float* data, size_t rows, size_t columns, float* low, float* high) {
+  return HWY_DYNAMIC_DISPATCH(widen_columns)(data, rows, columns, low, high);
+}
+void count_bins(const float* data, size_t count, float inverse_width, uint32_t* zero_bin) {
+  HWY_DYNAMIC_DISPATCH(count_bins)(data, count, inverse_width, zero_bin);
+}
+}  // namespace octavo::kernels
+#endif
