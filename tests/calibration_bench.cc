@@ -16,9 +16,15 @@
 namespace octavo {
 namespace {
 
-constexpr const char* kAlgorithms[] = {"minmax",        "moving_average",   "mean_minmax",
-                                       "median_minmax", "mean_no_outliers", "mean_quantile",
-                                       "percentile",    "kl",               "mse"};
+constexpr const char* kAlgorithms[] = {"minmax",
+                                       "moving_average",
+                                       "mean_minmax",
+                                       "median_minmax",
+                                       "mean_no_outliers",
+                                       "mean_quantile",
+                                       "percentile",
+                                       "kl",
+                                       "mse"};
 
 class Stopwatch {
  public:
@@ -26,8 +32,8 @@ class Stopwatch {
   auto time(Fn&& fn) {
     const auto start = std::chrono::steady_clock::now();
     auto result = fn();
-    ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-               .count();
+    ms_ +=
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return result;
   }
   double ms() const { return ms_; }
@@ -68,18 +74,20 @@ Status run(char** arguments) {
     if (collector == nullptr || !collector->seen()) continue;
     ++tensors;
     for (const char* algorithm : kAlgorithms) {
-      const auto range = ranges.time(
-          [&] { return choose_range(*collector, {.algorithm = algorithm, .symmetric = true}); });
+      const auto range = ranges.time([&] {
+        return choose_range(*collector, {.algorithm = algorithm, .grid = Grid::kSymmetric});
+      });
       if (!range) return std::unexpected(range.error());
     }
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  std::printf("{\"samples\": %lld, \"tensors\": %lld, \"plain_ms\": %.1f, \"calibrate_ms\": %.1f, "
-              "\"ranges_ms\": %.1f, \"ratio\": %.3f, \"peak_mb\": %.1f}\n",
-              static_cast<long long>(samples), static_cast<long long>(tensors), plain.ms(),
-              calibration.ms(), ranges.ms(), (calibration.ms() + ranges.ms()) / plain.ms(),
-              static_cast<double>(usage.ru_maxrss) / 1024);
+  std::printf(
+      "{\"samples\": %lld, \"tensors\": %lld, \"plain_ms\": %.1f, \"calibrate_ms\": %.1f, "
+      "\"ranges_ms\": %.1f, \"ratio\": %.3f, \"peak_mb\": %.1f}\n",
+      static_cast<long long>(samples), static_cast<long long>(tensors), plain.ms(),
+      calibration.ms(), ranges.ms(), (calibration.ms() + ranges.ms()) / plain.ms(),
+      static_cast<double>(usage.ru_maxrss) / 1024);
   return {};
 }
 

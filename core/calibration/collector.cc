@@ -67,8 +67,8 @@ void Collector::count(std::span<const float> values, const Range& extremes) {
   const uint64_t mask = (uint64_t{1} << skip) - 1;
   for (size_t block = 0; block * kBlock < values.size(); ++block) {
     if ((block * 0x9E3779B97F4A7C15ull >> 32 & mask) != 0) continue;
-    const auto part = values.subspan(block * kBlock).first(
-        std::min(kBlock, values.size() - block * kBlock));
+    const auto part =
+        values.subspan(block * kBlock).first(std::min(kBlock, values.size() - block * kBlock));
     kernels::count_bins(part.data(), part.size(), inverse_width, zero_bin);
     pending_.count += static_cast<int64_t>(part.size());
   }

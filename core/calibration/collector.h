@@ -31,9 +31,9 @@ struct SampleRange {
 };
 
 struct CollectorOptions {
-  bool histogram = true;        // else only extremes
-  bool per_channel = false;     // the extremes of each index of axis 1 too
-  double outlier_prob = 0.0001; // of SampleRange::without_tails
+  bool histogram = true;         // else only extremes
+  bool per_channel = false;      // the extremes of each index of axis 1 too
+  double outlier_prob = 0.0001;  // of SampleRange::without_tails
   bool operator==(const CollectorOptions&) const = default;
 };
 

@@ -16,8 +16,8 @@ constexpr int kRounds = 2;
 
 class SquaredError {
  public:
-  SquaredError(const Histogram& histogram, const Range& extremes, int levels, bool symmetric)
-      : levels_(levels), is_signed_(symmetric && extremes.min < 0) {
+  SquaredError(const Histogram& histogram, const Range& extremes, int levels, bool is_signed)
+      : levels_(levels), is_signed_(is_signed) {
     const auto [first, last] = histogram.used();
     for (int bin = first; bin <= last; ++bin) {
       if (histogram.count(bin) == 0) continue;
@@ -77,10 +77,11 @@ class SquaredError {
 
 }  // namespace
 
-Range mse_range(const Histogram& histogram, const Range& extremes, int levels, bool symmetric) {
+Range mse_range(const Histogram& histogram, const Range& extremes, int levels, Grid grid) {
   const double lowest = std::min(extremes.min, 0.0f), highest = std::max(extremes.max, 0.0f);
   if (highest - lowest < std::numeric_limits<float>::min()) return extremes;
-  const SquaredError error(histogram, extremes, levels, symmetric);
+  const bool is_signed = grid == Grid::kSigned || (grid == Grid::kSymmetric && extremes.min < 0);
+  const SquaredError error(histogram, extremes, levels, is_signed);
   double low = lowest, high = highest, least = error(low, high);
   const auto attempt = [&](double l, double h) {
     l = std::max(l, lowest);
@@ -103,7 +104,7 @@ Range mse_range(const Histogram& histogram, const Range& extremes, int levels, b
     for (int i = 0; i < 8; ++i) {
       up /= step;
       down *= step;
-      if (symmetric || lowest == 0 || highest == 0) {
+      if (is_signed || lowest == 0 || highest == 0) {
         attempt(l * up, h * up);
         attempt(l * down, h * down);
         continue;

@@ -92,9 +92,8 @@ Result<Range> choose_range(const Collector& collector, const RangeOptions& optio
   if (algorithm == "mean_minmax") return of_samples(&SampleRange::range, mean);
   if (algorithm == "median_minmax") return of_samples(&SampleRange::range, median);
   if (algorithm == "mean_no_outliers") {
-    return of_samples(&SampleRange::range, [&](const auto& values) {
-      return mean_no_outliers(values, outlier_prob);
-    });
+    return of_samples(&SampleRange::range,
+                      [&](const auto& values) { return mean_no_outliers(values, outlier_prob); });
   }
   if (algorithm == "mean_quantile") return of_samples(&SampleRange::without_tails, mean);
   const Histogram& histogram = collector.histogram();
@@ -104,7 +103,7 @@ Result<Range> choose_range(const Collector& collector, const RangeOptions& optio
   }
   if (algorithm == "kl") {
     if (options.levels > kMaxLevels) return extremes;
-    const bool is_signed = extremes.min < 0 && extremes.max > 0;
+    const bool is_signed = options.grid == Grid::kSigned || (extremes.min < 0 && extremes.max > 0);
     int levels = options.kl_levels;
     if (levels == 0) levels = is_signed ? options.levels / 2 : options.levels;
     const double threshold = kl_threshold(histogram, levels);
@@ -112,7 +111,7 @@ Result<Range> choose_range(const Collector& collector, const RangeOptions& optio
   }
   if (algorithm == "mse") {
     if (options.levels > kMaxLevels) return extremes;
-    return mse_range(histogram, extremes, options.levels, options.symmetric);
+    return mse_range(histogram, extremes, options.levels, options.grid);
   }
   return fail(ErrorCode::kInvalidArgument, "there is no calibration algorithm '", algorithm, "'");
 }

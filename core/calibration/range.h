@@ -24,13 +24,20 @@
 
 namespace octavo {
 
+/// Which integers the range will have.
+enum class Grid : uint8_t {
+  kAsymmetric,  // low to high
+  kSymmetric,   // -t to t; 0 to t if there are no negative values
+  kSigned,      // -t to t
+};
+
 struct RangeOptions {
   std::string algorithm = "minmax";
   double percentile = 99.999;
   double averaging_constant = 0.01;
-  int levels = 256;        // of the integer type
-  bool symmetric = false;  // around zero, if there are negative values
-  int kl_levels = 0;       // for kl; 0: `levels`, half of them if there are negative values
+  int levels = 256;  // of the integer type
+  Grid grid = Grid::kAsymmetric;
+  int kl_levels = 0;  // for kl; 0: `levels`, half of them if there are negative values
 };
 
 /// Error kInvalidArgument if there is no such algorithm or the collector lacks what it needs.
@@ -42,6 +49,6 @@ bool needs_histogram(std::string_view algorithm);
 /// The divergence-minimizing threshold of |x|. Not empty.
 double kl_threshold(const Histogram& histogram, int levels);
 /// The range within `extremes` of the least squared error. Not empty.
-Range mse_range(const Histogram& histogram, const Range& extremes, int levels, bool symmetric);
+Range mse_range(const Histogram& histogram, const Range& extremes, int levels, Grid grid);
 
 }  // namespace octavo

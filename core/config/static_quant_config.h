@@ -17,6 +17,10 @@ struct StaticQuantConfig : Config<StaticQuantConfig> {
   bool act_sym = true;
   std::string act_granularity = "per_tensor";
   std::string act_algorithm = "minmax";
+  double percentile = 99.999;
+  double averaging_constant = 0.01;
+  double quantile_outlier_prob = 0.0001;
+  int64_t num_quantized_bins = 0;
 };
 
 }  // namespace octavo

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/calibration/range.h"
+
 namespace octavo {
 namespace {
 
@@ -34,6 +36,21 @@ void for_each_run(std::span<T> data, const Shape& shape, int axis, Fn&& fn) {
 template <class T>
 void quantize_run(std::span<const float> in, float scale, int32_t zero_point, T* out) {
   for (size_t i = 0; i < in.size(); ++i) out[i] = quantize<T>(in[i], scale, zero_point);
+}
+
+// The range of one group of weights under weight_algorithm.
+Result<Range> weight_range(std::span<const float> values, const StaticQuantConfig& config) {
+  OCTAVO_ASSIGN(const Range extremes, finite_range(values));
+  if (config.weight_algorithm == "minmax") return extremes;
+  Collector collector;
+  OCTAVO_TRY(collector.observe({.data = const_cast<float*>(values.data()),  // only read
+                                .dtype = DType::kF32,
+                                .shape = Shape{static_cast<int64_t>(values.size())}}));
+  OCTAVO_TRY(collector.commit(0));
+  return choose_range(collector, {.algorithm = config.weight_algorithm,
+                                  .percentile = config.percentile,
+                                  .grid = config.weight_sym ? Grid::kSigned : Grid::kAsymmetric,
+                                  .kl_levels = static_cast<int>(config.num_quantized_bins)});
 }
 
 // Scale and zero point of one group of weights.
@@ -80,36 +97,38 @@ Result<TensorQuant> weight_params(const Tensor& weights, int axis,
                                   const StaticQuantConfig& config) {
   TensorQuant quant;
   quant.dtype = config.weight_dtype == "uint8" ? DType::kU8 : DType::kI8;
-  const auto add = [&](const Range& range) {
-    const auto [scale, zero_point] = weight_scale(range, quant.dtype, config.weight_sym);
+  const auto data = weights.data<const float>();
+  const Shape& shape = weights.shape();
+  size_t channels = 1;
+  if (config.weight_granularity == "per_channel" && shape.rank() >= 2 && shape[axis] > 0) {
+    quant.params.axis = axis;
+    channels = static_cast<size_t>(shape[axis]);
+  }
+  // The channels' values, one channel after another.
+  const size_t per_channel = data.size() / channels;
+  std::vector<float> values;
+  values.reserve(data.size());
+  if (quant.params.axis < 0) {
+    values.assign(data.begin(), data.end());
+  } else {
+    const auto inner = static_cast<size_t>(shape.elements(axis + 1, shape.rank()));
+    for (size_t c = 0; c < channels; ++c) {
+      for (size_t run = c; run < data.size() / std::max<size_t>(inner, 1); run += channels) {
+        values.insert(values.end(), data.begin() + static_cast<int64_t>(run * inner),
+                      data.begin() + static_cast<int64_t>((run + 1) * inner));
+      }
+    }
+  }
+  for (size_t c = 0; c < channels; ++c) {
+    const auto range =
+        weight_range(std::span(values).subspan(c * per_channel, per_channel), config);
+    if (!range) {
+      return fail(ErrorCode::kInvalidModel, "the weights hold ", range.error().message, " values");
+    }
+    const auto [scale, zero_point] = weight_scale(*range, quant.dtype, config.weight_sym);
     quant.params.scale.push_back(scale);
     quant.params.zero_point.push_back(zero_point);
-  };
-  const auto bad = [](const Error& error) {
-    return fail(ErrorCode::kInvalidModel, "the weights hold ", error.message, " values");
-  };
-  const auto data = weights.data<const float>();
-  if (config.weight_granularity != "per_channel" || weights.shape().rank() < 2 ||
-      weights.shape()[axis] == 0) {
-    const auto range = finite_range(data);
-    if (!range) return bad(range.error());
-    add(*range);
-    return quant;
   }
-  quant.params.axis = axis;
-  std::vector<Range> ranges(static_cast<size_t>(weights.shape()[axis]));
-  Status status;
-  for_each_run(data, weights.shape(), axis, [&](size_t channel, std::span<const float> run) {
-    const auto range = finite_range(run);
-    if (!range) {
-      status = bad(range.error());
-      return;
-    }
-    // Starting from {0, 0} widens a range to contain zero, which every scheme does anyway.
-    ranges[channel] = range_union(ranges[channel], *range);
-  });
-  OCTAVO_TRY(status);
-  for (const Range& range : ranges) add(range);
   return quant;
 }
 

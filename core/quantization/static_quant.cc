@@ -144,7 +144,11 @@ class ParamsChooser {
 
   RangeOptions range_options(ValueId value) const {
     const StaticQuantConfig& c = config(value);
-    return {.algorithm = c.act_algorithm, .symmetric = c.act_sym && !is_input(value)};
+    return {.algorithm = c.act_algorithm,
+            .percentile = c.percentile,
+            .averaging_constant = c.averaging_constant,
+            .grid = c.act_sym && !is_input(value) ? Grid::kSymmetric : Grid::kAsymmetric,
+            .kl_levels = static_cast<int>(c.num_quantized_bins)};
   }
 
   // Inputs of a Concat that can have the output's parameters are copied instead of requantized.
@@ -430,7 +434,9 @@ std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& ann
     if (!annotation.quantized_use[v] && !annotation.is_produced_quantized(graph, value)) continue;
     const StaticQuantConfig* config = config_of_value(graph, annotation, value);
     if (config == nullptr) continue;
-    wanted[v] = {true, {.histogram = needs_histogram(config->act_algorithm)}};
+    wanted[v] = {true,
+                 {.histogram = needs_histogram(config->act_algorithm),
+                  .outlier_prob = config->quantile_outlier_prob}};
   }
   return wanted;
 }

@@ -1,4 +1,5 @@
 // Static quantization as a stage: ranges in one pass over the data, then the rewrite.
+#include "core/calibration/data_lint.h"
 #include "core/quantization/equalize.h"
 #include "core/quantization/stage.h"
 #include "core/quantization/static_quant.h"
@@ -37,7 +38,11 @@ class StaticStage final : public Stage {
   }
 
   int passes() const override { return 1; }
-  Status observe(const NamedTensors& feeds) override { return calibrator_->observe(feeds); }
+  Status observe(const NamedTensors& feeds) override {
+    OCTAVO_TRY(calibrator_->observe(feeds));
+    lint_.observe(feeds);
+    return {};
+  }
   Status end_pass() override { return {}; }
 
   Result<Graph> finish(QuantizeReport& report) override {
@@ -45,6 +50,7 @@ class StaticStage final : public Stage {
     Graph equalized = *graph_;
     OCTAVO_TRY(equalize_channels(equalized, annotation_, calibration));
     report.samples = calibration.samples;
+    report.warnings = lint_.warnings(*graph_);
     return rewrite_static(equalized, annotation_, calibration, report);
   }
 
@@ -53,6 +59,7 @@ class StaticStage final : public Stage {
   StaticQuantConfig config_;
   Annotation annotation_;
   std::unique_ptr<Calibrator> calibrator_;
+  DataLint lint_;
 };
 
 }  // namespace

@@ -22,7 +22,7 @@ struct Options {
   std::vector<std::string> stages;  // names
   DataOptions data;
   RunOptions run;
-  int64_t calib_iteration = 100;
+  int64_t calib_iteration = 100, eval_limit = 0;
   std::map<std::string, std::string> fields;  // given on the command line, as text
   std::vector<std::string> local;
   OnnxOptions onnx;
@@ -183,7 +183,7 @@ Result<SideBySide> check_result(const Options& options, const Model& before, con
   } else {
     check_data.path = options.eval_data;
     check_data.labels = options.eval_labels;
-    check_data.limit = 0;
+    check_data.limit = options.eval_limit;
   }
   OCTAVO_ASSIGN(const auto data, open_data(check_data, before.graph()));
   OCTAVO_ASSIGN(Session reference, before.create_session(session));
@@ -416,6 +416,9 @@ Verb add_quantize(CLI::App& app) {
   verb->add_option("--eval-labels", options->eval_labels, "Labels of --eval-data");
   verb->add_flag("--keep-names", options->onnx.keep_names,
                  "Keep long names of inner tensors and nodes in a small .onnx file");
+  verb->add_option("--eval-limit", options->eval_limit,
+                   "Use only the first samples of --eval-data; 0: all")
+      ->check(CLI::NonNegativeNumber);
   verb->add_flag("--check,!--no-check", options->check,
                  "Compare the result with the float model (default)");
   add_run_options(*verb, options->run);

@@ -1,9 +1,10 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/histogram.cc"
+#include "runtime/kernels/histogram.h"
+
 #include <algorithm>
 
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
-#include "runtime/kernels/histogram.h"
 #include "runtime/kernels/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -74,7 +75,7 @@ uint32_t widen_columns(const float* HWY_RESTRICT data, size_t rows, size_t colum
 // The bins of a block are computed first, without those of bin 0: in the many tensors behind a Relu
 // that is half of the elements, and adding to one counter again and again is slow.
 void count_bins(const float* HWY_RESTRICT data, size_t count, float inverse_width,
-               uint32_t* HWY_RESTRICT zero_bin) {
+                uint32_t* HWY_RESTRICT zero_bin) {
   const hn::ScalableTag<float> df;
   const hn::RebindToSigned<decltype(df)> di;
   const size_t lanes = hn::Lanes(df);
