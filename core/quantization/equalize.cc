@@ -4,6 +4,8 @@
 #include <map>
 #include <numeric>
 
+#include "core/quantization/params.h"
+
 namespace octavo {
 namespace {
 
@@ -156,10 +158,13 @@ std::vector<float> choose_factors(const Group& group, const Annotation& annotati
     const Collector* collector = calibration.collectors[static_cast<size_t>(value)].get();
     if (collector == nullptr || collector->channel_ranges().size() != factors.size()) return {};
     const auto producer = static_cast<size_t>(annotation.producers[static_cast<size_t>(value)]);
-    const bool symmetric = annotation.nodes[producer].config->act_sym;
+    const StaticQuantConfig& config = *annotation.nodes[producer].config;
+    // What lies outside the chosen range stays as it is; nothing else may come to lie outside.
+    const auto range = activation_range(*collector, /*is_input=*/false, config);
+    if (!range) return {};
     for (size_t c = 0; c < factors.size(); ++c) {
       factors[c] =
-          std::min(factors[c], room(collector->range(), collector->channel_ranges()[c], symmetric));
+          std::min(factors[c], room(*range, collector->channel_ranges()[c], config.act_sym));
     }
   }
   return factors;
@@ -189,7 +194,8 @@ void rename(Graph& graph, ValueId id) {
 void want_channel_ranges(const Graph& graph, const Annotation& annotation,
                          std::vector<WantedValue>& wanted) {
   for (const Group& group : GroupFinder(graph, annotation).run()) {
-    for (const ValueId value : group.values) wanted[static_cast<size_t>(value)].options.per_channel = true;
+    for (const ValueId value : group.values)
+      wanted[static_cast<size_t>(value)].options.per_channel = true;
   }
 }
 

@@ -72,6 +72,16 @@ ScaleZero asymmetric_scale(const Range& range, DType dtype) {
   return {rounded, static_cast<int32_t>(std::clamp<double>(zero_point, low, high))};
 }
 
+Result<Range> activation_range(const Collector& collector, bool is_input,
+                               const StaticQuantConfig& config) {
+  return choose_range(collector,
+                      {.algorithm = config.act_algorithm,
+                       .percentile = config.percentile,
+                       .averaging_constant = config.averaging_constant,
+                       .grid = config.act_sym && !is_input ? Grid::kSymmetric : Grid::kAsymmetric,
+                       .kl_levels = static_cast<int>(config.num_quantized_bins)});
+}
+
 TensorQuant activation_params(const Range& range, bool is_input, const StaticQuantConfig& config) {
   DType dtype = DType::kU8;
   ScaleZero chosen;

@@ -34,6 +34,10 @@ struct TensorQuant {
   QuantParams params;
 };
 
+/// The range of an activation under act_algorithm. `is_input`: of a graph input.
+Result<Range> activation_range(const Collector& collector, bool is_input,
+                               const StaticQuantConfig& config);
+
 /// Per-tensor parameters of an activation under act_dtype and act_sym. A zero range gives scale 1.
 /// `is_input`: of a graph input.
 TensorQuant activation_params(const Range& range, bool is_input, const StaticQuantConfig& config);

@@ -131,7 +131,8 @@ class ParamsChooser {
           range = *found;
         }
       } else if (collector != nullptr && collector->seen()) {
-        OCTAVO_ASSIGN(range, choose_range(*collector, range_options(static_cast<ValueId>(v))));
+        const auto value = static_cast<ValueId>(v);
+        OCTAVO_ASSIGN(range, activation_range(*collector, is_input(value), config(value)));
       } else {
         continue;
       }
@@ -140,15 +141,6 @@ class ParamsChooser {
       seen[root] = true;
     }
     return {};
-  }
-
-  RangeOptions range_options(ValueId value) const {
-    const StaticQuantConfig& c = config(value);
-    return {.algorithm = c.act_algorithm,
-            .percentile = c.percentile,
-            .averaging_constant = c.averaging_constant,
-            .grid = c.act_sym && !is_input(value) ? Grid::kSymmetric : Grid::kAsymmetric,
-            .kl_levels = static_cast<int>(c.num_quantized_bins)};
   }
 
   // Inputs of a Concat that can have the output's parameters are copied instead of requantized.
