@@ -20,12 +20,12 @@ class ConvStep : public KernelStep {
                                                   Layout) {
     OCTAVO_ASSIGN(const ConvShape shape, conv_shape_of(graph, node));
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
-    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, false, 0, false));
+    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, {}));
     const auto weights = graph.info(node.input(1)).constant.data<float>();
     const TensorView bias = step->constant(2);
     for (int64_t g = 0; g < shape.groups; ++g) {
       PackedWeights& packed = step->groups_[static_cast<size_t>(g)];
-      step->pack(packed, g, weights.data());
+      step->pack<float>(packed, g, weights.data());
       if (!bias.present()) continue;
       for_each_column(packed, [&](int64_t position, int64_t column) {
         packed.bias[static_cast<size_t>(position)] =
@@ -44,18 +44,20 @@ class ConvStep : public KernelStep {
     const TensorInfo& x = graph.info(node.input(0));
     const TensorInfo& y = graph.info(node.output(0));
     const auto weights = int8_weights(graph, node.input(1), 0);
-    // The kernels read unsigned bytes: signed ones have their sign bit flipped, which adds 128.
-    const bool flip = x.dtype == DType::kI8;
-    const int32_t zero_point = x.quant->zero_point[0] + (flip ? 128 : 0);
-    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, true, zero_point, flip));
+    const Int8Form form(int8_input(), x.dtype, x.quant->zero_point[0]);
+    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, form));
 
     OCTAVO_ASSIGN(const Requantize requantize,
                   make_requantize(*x.quant, weights->quant, y.quant.get(), y.dtype,
                                   step->constant(2), shape.groups * shape.out_channels, bounds));
     for (int64_t g = 0; g < shape.groups; ++g) {
       PackedWeights& packed = step->groups_[static_cast<size_t>(g)];
-      step->pack(packed, g, weights->data.data());
-      fill_start(packed, zero_point);
+      if (form.wide) {
+        step->pack<int16_t>(packed, g, weights->data.data());
+      } else {
+        step->pack<int8_t>(packed, g, weights->data.data());
+      }
+      fill_start(packed, form.zero_point);
       fill_requantize(packed, requantize, g * shape.out_channels);
     }
     GemmCall& call = step->call_;
@@ -70,14 +72,14 @@ class ConvStep : public KernelStep {
   }
 
   int64_t scratch_bytes() const override {
-    return copies_ ? padded_bytes_ + kInt8Step : 0;  // the last word may begin with the last byte
+    return copies_ ? padded_bytes_ + kWordBytes : 0;  // the last word may begin with the last byte
   }
 
   Status run(const StepContext& context) override {
     const TensorView x = input(context, 0);
     const TensorView residual = input(context, 3);
     const TensorView& y = context.outputs[0];
-    const int64_t in_image = shape_.in[0] * shape_.in[1] * shape_.in[2] * pixel_bytes_;
+    const int64_t in_image = shape_.in[0] * shape_.in[1] * shape_.in[2] * in_pixel_bytes_;
     const int64_t out_slice = shape_.out[1] * shape_.out[2] * call_.c_stride;
     for (int64_t n = 0; n < batches_; ++n) {
       const auto* image = x.as<const std::byte>() + n * in_image;
@@ -102,15 +104,14 @@ class ConvStep : public KernelStep {
   }
 
  private:
-  ConvStep(const PlanGraph& graph, const Node& node, const ConvShape& shape, bool int8,
-           int32_t zero_point, bool flip)
-      : KernelStep(graph, node),
-        shape_(shape),
-        fill_(static_cast<uint8_t>(zero_point)),
-        flip_(flip) {
-    element_bytes_ = int8 ? 1 : 4;
+  // `form`: of int8 inputs.
+  ConvStep(const PlanGraph& graph, const Node& node, const ConvShape& shape,
+           const std::optional<Int8Form>& form)
+      : KernelStep(graph, node), shape_(shape), form_(form) {
+    element_bytes_ = form ? form->element_bytes() : 4;
     const int64_t channels = shape.groups * shape.in_channels;
     pixel_bytes_ = channels * element_bytes_;
+    in_pixel_bytes_ = form ? channels : pixel_bytes_;
     out_bytes_ = dtype_bytes(graph.info(node.output(0)).dtype);
     batches_ = shape.batch;
     slices_ = shape.out[0];
@@ -125,8 +126,8 @@ class ConvStep : public KernelStep {
     const auto& [kd, kh, kw] = window.kernel;
     merged_ = kw > 1 && window.dilation[2] == 1 && shape.groups == 1 ? kw : 1;
     length_ = merged_ * shape.in_channels;
-    const int64_t step_elements = int8 ? kInt8Step : 1;
-    copies_ |= flip || length_ % step_elements != 0;
+    const int64_t step_elements = kWordBytes / element_bytes_;
+    copies_ |= (form && !form->in_place()) || length_ % step_elements != 0;
     if (!copies_) padded_ = shape.in;
     padded_bytes_ = padded_[0] * padded_[1] * padded_[2] * pixel_bytes_;
     const int64_t row = padded_[2] * pixel_bytes_;
@@ -139,7 +140,7 @@ class ConvStep : public KernelStep {
       }
     }
     slice_step_ = window.stride[0] * padded_[1] * row;
-    call_.int8 = int8;
+    call_.int8 = form.has_value();
     call_.rows = shape.out[1] * shape.out[2];
     call_.a.width = shape.out[2];
     call_.a.row_step = window.stride[1] * row;
@@ -157,14 +158,14 @@ class ConvStep : public KernelStep {
       packed.columns = shape.out_channels;
       packed.segments = static_cast<int64_t>(offsets_.size());
       packed.steps = (length_ + step_elements - 1) / step_elements;
-      packed.interleaved = int8 && out_bytes_ == 1;
+      packed.interleaved = form && out_bytes_ == 1;
       layout_panels(target_, packed);
     }
   }
 
   // Weights are [out channel, in channel of the group, kernel taps].
-  template <class T>
-  void pack(PackedWeights& packed, int64_t group, const T* weights) {
+  template <class T, class Weight>
+  void pack(PackedWeights& packed, int64_t group, const Weight* weights) {
     const auto& [kd, kh, kw] = shape_.window.kernel;
     const int64_t taps = kd * kh * kw;
     const int64_t channels = shape_.in_channels;
@@ -175,33 +176,36 @@ class ConvStep : public KernelStep {
     });
   }
 
+  void copy(const std::byte* from, std::byte* to, int64_t elements) const {
+    if (form_) return form_->convert(from, to, elements);
+    std::memcpy(to, from, static_cast<size_t>(elements * element_bytes_));
+  }
+  void fill(std::byte* to, int64_t elements) const {
+    if (form_) return form_->fill_zero(to, elements);
+    std::memset(to, 0, static_cast<size_t>(elements * element_bytes_));
+  }
+
   void copy_padded(const std::byte* image, std::byte* out, ThreadPool* pool) const {
     const auto& pad = shape_.window.pad_begin;
-    const int64_t row_bytes = padded_[2] * pixel_bytes_;
-    const int64_t left = std::min(pad[2], padded_[2]);
-    const int64_t columns = std::clamp<int64_t>(padded_[2] - left, 0, shape_.in[2]);
-    parallel_for(
-        pool, padded_[0] * padded_[1], 65536 / row_bytes + 1, [&](int64_t begin, int64_t end) {
-          for (int64_t row = begin; row < end; ++row) {
-            std::byte* to = out + row * row_bytes;
-            const int64_t z = row / padded_[1] - pad[0], y = row % padded_[1] - pad[1];
-            if (z < 0 || z >= shape_.in[0] || y < 0 || y >= shape_.in[1]) {
-              std::memset(to, fill_, static_cast<size_t>(row_bytes));
-              continue;
-            }
-            const std::byte* from = image + (z * shape_.in[1] + y) * shape_.in[2] * pixel_bytes_;
-            const int64_t bytes = columns * pixel_bytes_;
-            std::memset(to, fill_, static_cast<size_t>(left * pixel_bytes_));
-            to += left * pixel_bytes_;
-            if (flip_) {
-              for (int64_t i = 0; i < bytes; ++i) to[i] = from[i] ^ std::byte{0x80};
-            } else {
-              std::memcpy(to, from, static_cast<size_t>(bytes));
-            }
-            std::memset(to + bytes, fill_,
-                        static_cast<size_t>(row_bytes - left * pixel_bytes_ - bytes));
-          }
-        });
+    const int64_t channels = shape_.groups * shape_.in_channels;
+    const int64_t row_elements = padded_[2] * channels;
+    const int64_t left = std::min(pad[2], padded_[2]) * channels;
+    const int64_t inside = std::clamp<int64_t>(row_elements - left, 0, shape_.in[2] * channels);
+    parallel_for(pool, padded_[0] * padded_[1], 65536 / row_elements + 1,
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t row = begin; row < end; ++row) {
+                     std::byte* to = out + row * padded_[2] * pixel_bytes_;
+                     const int64_t z = row / padded_[1] - pad[0], y = row % padded_[1] - pad[1];
+                     if (z < 0 || z >= shape_.in[0] || y < 0 || y >= shape_.in[1]) {
+                       fill(to, row_elements);
+                       continue;
+                     }
+                     fill(to, left);
+                     copy(image + (z * shape_.in[1] + y) * shape_.in[2] * in_pixel_bytes_,
+                          to + left * element_bytes_, inside);
+                     fill(to + (left + inside) * element_bytes_, row_elements - left - inside);
+                   }
+                 });
   }
 
   ConvShape shape_;
@@ -211,12 +215,12 @@ class ConvStep : public KernelStep {
   std::vector<int64_t> offsets_;
   Spatial padded_{};  // of the image that is read
   int64_t padded_bytes_ = 0;
-  int64_t element_bytes_ = 0, pixel_bytes_ = 0, out_bytes_ = 0;
+  int64_t element_bytes_ = 0, pixel_bytes_ = 0;  // of the image that is read
+  int64_t in_pixel_bytes_ = 0, out_bytes_ = 0;
   int64_t batches_ = 1, slices_ = 1, slice_step_ = 0;
   int64_t merged_ = 1, length_ = 0;  // taps and elements of a segment
+  std::optional<Int8Form> form_;
   bool copies_ = false;
-  uint8_t fill_;  // every byte of the padding
-  bool flip_;
 };
 
 bool depthwise_f32(const PlanGraph& graph, const Node& node) {

@@ -62,15 +62,15 @@ HWY_INLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& taps
             [&](auto i) OCTAVO_INLINE { x[i] = load(row + i * channels); });
         unroll<kWidth>([&](auto k) OCTAVO_INLINE {
           const V w = load(weights + k * channels);
-          unroll<kPixels>(
-              [&](auto p) OCTAVO_INLINE { acc[p] = hn::MulAdd(x[p * kStride + k], w, acc[p]); });
+          unroll<kPixels>([&](auto p)
+                              OCTAVO_INLINE { acc[p] = mul_add(x[p * kStride + k], w, acc[p]); });
         });
       } else {
         for (int64_t k = taps.x_begin; k < taps.x_end; ++k) {
           const V w = load(weights + k * channels);
           unroll<kPixels>([&](auto p) OCTAVO_INLINE {
             const V x = load(row + k * column_step + p * window.stride[2] * channels);
-            acc[p] = hn::MulAdd(x, w, acc[p]);
+            acc[p] = mul_add(x, w, acc[p]);
           });
         }
       }

@@ -1,6 +1,7 @@
 // Int8 depthwise convolution. The dot-product instruction sums four neighbouring bytes, here four
 // taps of one channel: four vectors of channels (one for each tap) are interleaved by bytes, and
-// the narrowing of the four resulting vectors of sums restores the channels' order.
+// the narrowing of the four resulting vectors of sums restores the channels' order. Without such an
+// instruction, pairs of taps are widened to int16.
 //
 // 3 x 3 kernels interleave the rows of a column once and use it for all three kernel columns and
 // for two output rows: 4 loads, 8 shuffles and 24 dot products give 2 x 64 outputs (AVX-512), less
@@ -11,6 +12,7 @@
 #include "runtime/kernels/aligned.h"
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/depthwise.h"
+#include "runtime/kernels/gemm.h"
 #include "runtime/kernels/simd-inl.h"
 
 #ifndef OCTAVO_DEPTHWISE_INT8_ONCE
@@ -26,14 +28,16 @@ struct DepthwiseInt8 {
   int64_t groups = 0;      // of four taps
   // For each block of channels (the last one overlaps the one before), in the order of the
   // interleaved vectors: sum p of a block belongs to its channel sum_channel(p).
-  AlignedVector<int8_t> weights;  // [block][group][4 * lanes]
-  AlignedVector<int32_t> start;   // [block][lanes]
+  AlignedVector<int8_t> weights;        // [block][group][4 * lanes], or:
+  AlignedVector<int16_t> wide_weights;  // [block][group][pair of taps][2 * lanes]
+  AlignedVector<int32_t> start;         // [block][lanes]
   AlignedVector<float> multiplier, bias;
   std::vector<uint8_t> padding;  // the input's zero point, channels + 64 times
   float lo = 0, hi = 0, zero_point = 0;
   RequantizeEnding ending = RequantizeEnding::kFull;
-  uint8_t flip = 0;  // 0x80: the input is signed
-  bool signed_output = false;
+  ByteRange bytes;
+  bool wide = false;
+  uint8_t flip = 0;  // 0x80: the input's sign bits are flipped
 
   int64_t blocks() const { return (channels + lanes - 1) / lanes; }
   int64_t first_channel(int64_t block) const {
@@ -53,16 +57,19 @@ struct DepthwiseInt8 {
 HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
-// One block of channels. kPartial: fewer than 16 channels in all.
-template <size_t kLanes, bool kPartial, RequantizeEnding kEnding>
+// One block of channels. kPartial: fewer than 16 channels in all. kWide: in int16.
+template <size_t kLanes, bool kPartial, RequantizeEnding kEnding, bool kWide>
 struct Block {
   using D8 = hn::CappedTag<uint8_t, kLanes>;
   using D32 = hn::Repartition<int32_t, D8>;
   using DF = hn::Repartition<float, D8>;
   using V8 = hn::Vec<D8>;
   static constexpr int64_t kBytes = static_cast<int64_t>(kLanes);
+  using D16 = hn::Repartition<int16_t, D8>;
+  using Weight = std::conditional_t<kWide, int16_t, int8_t>;
+  // Four taps of all channels, for sums q: bytes v[q], or the pairs v[2q] and v[2q + 1].
   struct Quad {
-    V8 v[4];
+    hn::Vec<std::conditional_t<kWide, D16, D8>> v[kWide ? 8 : 4];
   };
   struct Sums {
     hn::Vec<D32> v[4];
@@ -70,22 +77,32 @@ struct Block {
 
   const DepthwiseInt8& dw;
   int64_t channel;
-  const int8_t* weights;
+  const Weight* weights;
   const int32_t* start;
   const float* multiplier;
   const float* bias;
   V8 flip;
   RequantizeVectors<DF, kEnding> requantize;
+  ByteVectors<D8> bytes;
 
   HWY_INLINE Block(const DepthwiseInt8& dw, int64_t block)
       : dw(dw),
         channel(dw.first_channel(block)),
-        weights(dw.weights.data() + block * dw.groups * 4 * kBytes),
+        weights(all_weights(dw) + block * dw.groups * 4 * kBytes),
         start(dw.start.data() + block * kBytes),
         multiplier(dw.multiplier.data() + block * kBytes),
         bias(dw.bias.data() + block * kBytes),
         flip(hn::Set(D8(), dw.flip)),
-        requantize(DF(), dw.zero_point, dw.lo, dw.hi) {}
+        requantize(DF(), dw.zero_point, dw.lo, dw.hi),
+        bytes(D8(), dw.bytes) {}
+
+  static const Weight* all_weights(const DepthwiseInt8& dw) {
+    if constexpr (kWide) {
+      return dw.wide_weights.data();
+    } else {
+      return dw.weights.data();
+    }
+  }
 
   HWY_INLINE V8 load(const uint8_t* from) const {
     if constexpr (kPartial) {
@@ -94,7 +111,7 @@ struct Block {
     return hn::Xor(hn::LoadU(D8(), from), flip);
   }
 
-  // Bytes of four taps side by side, for each channel.
+  // Four taps side by side, for each channel.
   HWY_INLINE Quad interleave(V8 a, V8 b, V8 c, V8 d) const {
     const D8 d8;
     const hn::Repartition<uint16_t, D8> d16;
@@ -102,10 +119,28 @@ struct Block {
     const auto ab_high = hn::BitCast(d16, hn::InterleaveUpper(d8, a, b));
     const auto cd_low = hn::BitCast(d16, hn::InterleaveLower(d8, c, d));
     const auto cd_high = hn::BitCast(d16, hn::InterleaveUpper(d8, c, d));
-    return {{hn::BitCast(d8, hn::InterleaveLower(d16, ab_low, cd_low)),
-             hn::BitCast(d8, hn::InterleaveUpper(d16, ab_low, cd_low)),
-             hn::BitCast(d8, hn::InterleaveLower(d16, ab_high, cd_high)),
-             hn::BitCast(d8, hn::InterleaveUpper(d16, ab_high, cd_high))}};
+    if constexpr (kWide) {
+      return {{widen<false>(ab_low), widen<false>(cd_low), widen<true>(ab_low), widen<true>(cd_low),
+               widen<false>(ab_high), widen<false>(cd_high), widen<true>(ab_high),
+               widen<true>(cd_high)}};
+    } else {
+      return {{hn::BitCast(d8, hn::InterleaveLower(d16, ab_low, cd_low)),
+               hn::BitCast(d8, hn::InterleaveUpper(d16, ab_low, cd_low)),
+               hn::BitCast(d8, hn::InterleaveLower(d16, ab_high, cd_high)),
+               hn::BitCast(d8, hn::InterleaveUpper(d16, ab_high, cd_high))}};
+    }
+  }
+  HWY_INLINE Quad same(uint8_t value) const {
+    const V8 v = hn::Set(D8(), value);
+    return interleave(v, v, v, v);
+  }
+  // Bytes of a half of each 128-bit block as int16.
+  template <bool kUpper>
+  static HWY_INLINE hn::Vec<D16> widen(hn::Vec<hn::Repartition<uint16_t, D8>> pairs) {
+    const D8 d8;
+    const V8 v = hn::BitCast(d8, pairs), zero = hn::Zero(d8);
+    return hn::BitCast(
+        D16(), kUpper ? hn::InterleaveUpper(d8, v, zero) : hn::InterleaveLower(d8, v, zero));
   }
 
   HWY_INLINE Sums begin() const {
@@ -113,27 +148,35 @@ struct Block {
     unroll<4>([&](auto q) OCTAVO_INLINE { sums.v[q] = hn::LoadU(D32(), start + q * kBytes / 4); });
     return sums;
   }
-  HWY_INLINE void accumulate(Sums& sums, const Quad& x, const int8_t* w) const {
-    const hn::Repartition<int8_t, D8> di8;
-    unroll<4>([&](auto q) OCTAVO_INLINE {
-      sums.v[q] =
-          hn::SumOfMulQuadAccumulate(D32(), x.v[q], hn::LoadU(di8, w + q * kBytes), sums.v[q]);
-    });
+  HWY_INLINE void accumulate(Sums& sums, const Quad& x, const Weight* w) const {
+    const D32 d32;
+    if constexpr (kWide) {
+      const D16 d16;
+      unroll<4>([&](auto q) OCTAVO_INLINE {
+        const Weight* pair = w + q * kBytes / 2;
+        const auto first = dot2(d32, x.v[2 * q], hn::LoadU(d16, pair), sums.v[q]);
+        sums.v[q] = dot2(d32, x.v[2 * q + 1], hn::LoadU(d16, pair + 2 * kBytes), first);
+      });
+    } else {
+      const hn::Repartition<int8_t, D8> di8;
+      unroll<4>([&](auto q) OCTAVO_INLINE {
+        sums.v[q] = dot4(d32, x.v[q], hn::LoadU(di8, w + q * kBytes), sums.v[q]);
+      });
+    }
   }
   HWY_INLINE void store(const Sums& sums, uint8_t* out) const {
     hn::Vec<D32> q[4];
     unroll<4>([&](auto j) OCTAVO_INLINE {
-      q[j] = requantize.round(
-          requantize.scale(sums.v[j], multiplier + j * kBytes / 4, bias + j * kBytes / 4));
+      q[j] =
+          requantize.round(requantize.scale(sums.v[j], hn::LoadU(DF(), multiplier + j * kBytes / 4),
+                                            hn::LoadU(DF(), bias + j * kBytes / 4)));
     });
     const D8 d8;
-    const hn::Repartition<int8_t, D8> di8;
-    const V8 bytes = dw.signed_output ? hn::BitCast(d8, narrow4(di8, q[0], q[1], q[2], q[3]))
-                                      : narrow4(d8, q[0], q[1], q[2], q[3]);
+    const V8 y = bytes.narrow(q);
     if constexpr (kPartial) {
-      hn::StoreN(bytes, d8, out, static_cast<size_t>(dw.channels));
+      hn::StoreN(y, d8, out, static_cast<size_t>(dw.channels));
     } else {
-      hn::StoreU(bytes, d8, out);
+      hn::StoreU(y, d8, out);
     }
   }
 };
@@ -159,9 +202,8 @@ HWY_NOINLINE void rows_3x3(const DepthwiseInt8& dw, int64_t block_index, const u
     rows[i] = inside ? Row{image + y * shape.in[2] * dw.channels + block.channel, dw.channels}
                      : Row{dw.padding.data(), 0};
   }
-  const auto padding = hn::Xor(hn::Set(typename B::D8(), dw.padding[0]), block.flip);
   const auto column = [&](int64_t x) OCTAVO_INLINE -> typename B::Quad {
-    if (x < 0 || x >= shape.in[2]) return {{padding, padding, padding, padding}};
+    if (x < 0 || x >= shape.in[2]) return block.same(dw.padding[0] ^ dw.flip);
     return block.interleave(
         block.load(rows[0].data + x * rows[0].step), block.load(rows[1].data + x * rows[1].step),
         block.load(rows[2].data + x * rows[2].step), block.load(rows[3].data + x * rows[3].step));
@@ -260,31 +302,47 @@ int64_t depthwise_lanes(int64_t channels) {
   return lanes;
 }
 
-template <RequantizeEnding kEnding>
+template <RequantizeEnding kEnding, bool kWide>
 HWY_INLINE void choose_block(const DepthwiseInt8& dw, const uint8_t* image, uint8_t* out,
                              int64_t begin, int64_t end) {
   uint8_t* to = out + begin * dw.shape.out[2] * dw.channels;
   const int64_t count = end - begin;
   if (dw.channels < 16) {
-    return run_rows<Block<16, true, RequantizeEnding::kFull>>(dw, image, begin, count, to);
+    return run_rows<Block<16, true, RequantizeEnding::kFull, kWide>>(dw, image, begin, count, to);
   }
-  if (dw.lanes == 16) return run_rows<Block<16, false, kEnding>>(dw, image, begin, count, to);
+  if (dw.lanes == 16) {
+    return run_rows<Block<16, false, kEnding, kWide>>(dw, image, begin, count, to);
+  }
 #if HWY_MAX_BYTES >= 32
-  if (dw.lanes == 32) return run_rows<Block<32, false, kEnding>>(dw, image, begin, count, to);
+  if (dw.lanes == 32) {
+    return run_rows<Block<32, false, kEnding, kWide>>(dw, image, begin, count, to);
+  }
 #endif
 #if HWY_MAX_BYTES >= 64
-  if (dw.lanes == 64) return run_rows<Block<64, false, kEnding>>(dw, image, begin, count, to);
+  if (dw.lanes == 64) {
+    return run_rows<Block<64, false, kEnding, kWide>>(dw, image, begin, count, to);
+  }
 #endif
+}
+
+template <bool kWide>
+HWY_INLINE void choose_ending(const DepthwiseInt8& dw, const uint8_t* image, uint8_t* out,
+                              int64_t begin, int64_t end) {
+  using enum RequantizeEnding;
+  switch (dw.ending) {
+    case kFull: return choose_block<kFull, kWide>(dw, image, out, begin, end);
+    case kSmall: return choose_block<kSmall, kWide>(dw, image, out, begin, end);
+    case kPlain: return choose_block<kPlain, kWide>(dw, image, out, begin, end);
+  }
 }
 
 // Rows [begin, end) of one image's output.
 void run_depthwise_int8(const DepthwiseInt8& dw, const uint8_t* image, uint8_t* out, int64_t begin,
                         int64_t end) {
-  if (dw.ending == RequantizeEnding::kPlain) {
-    choose_block<RequantizeEnding::kPlain>(dw, image, out, begin, end);
-  } else {
-    choose_block<RequantizeEnding::kFull>(dw, image, out, begin, end);
+  if constexpr (kHasDot4) {
+    if (!kRelaxedSimd || !dw.wide) return choose_ending<false>(dw, image, out, begin, end);
   }
+  if constexpr (!kHasDot4 || kRelaxedSimd) choose_ending<true>(dw, image, out, begin, end);
 }
 
 }  // namespace octavo::kernels::HWY_NAMESPACE
@@ -337,7 +395,8 @@ void pack(DepthwiseInt8& dw, const std::vector<int8_t>& weights, const Requantiz
   const int64_t taps = window.kernel[1] * window.kernel[2];
   const int64_t lanes = dw.lanes;
   const auto size = static_cast<size_t>(dw.blocks() * lanes);
-  dw.weights.assign(size * static_cast<size_t>(dw.groups) * 4, 0);
+  const size_t weight_count = size * static_cast<size_t>(dw.groups) * 4;
+  dw.wide ? dw.wide_weights.assign(weight_count, 0) : dw.weights.assign(weight_count, 0);
   dw.start.assign(size, 0);
   dw.multiplier.assign(size, 0);
   dw.bias.assign(size, 0);
@@ -347,8 +406,13 @@ void pack(DepthwiseInt8& dw, const std::vector<int8_t>& weights, const Requantiz
       if (c >= dw.channels) continue;
       const int8_t* from = weights.data() + c * taps;
       const auto set = [&](int64_t group, int64_t slot, int64_t tap) {
-        dw.weights[static_cast<size_t>((block * dw.groups + group) * 4 * lanes + p * 4 + slot)] =
-            from[tap];
+        const int64_t at = (block * dw.groups + group) * 4 * lanes;
+        if (dw.wide) {
+          const int64_t pair = at + slot / 2 * 2 * lanes + p * 2 + slot % 2;
+          dw.wide_weights[static_cast<size_t>(pair)] = from[tap];
+        } else {
+          dw.weights[static_cast<size_t>(at + p * 4 + slot)] = from[tap];
+        }
       };
       int32_t sum = 0;
       for (int64_t t = 0; t < taps; ++t) {
@@ -391,9 +455,12 @@ Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph, const 
   dw.zero_point = requantize.zero_point;
   dw.ending = requantize_ending(requantize, y.dtype,
                                 static_cast<int64_t>(weights->data.size()) / dw.channels);
-  dw.signed_output = y.dtype == DType::kI8;
-  const bool signed_input = x.dtype == DType::kI8;
-  dw.flip = signed_input ? 0x80 : 0;
+  dw.bytes = byte_range(requantize, y.dtype);
+  // Wide sums are of unsigned bytes too.
+  dw.wide = int8_input() == Int8Input::kWide;
+  const Int8Form form(dw.wide ? Int8Input::kUnsigned : int8_input(), x.dtype,
+                      x.quant->zero_point[0]);
+  dw.flip = form.flip ? 0x80 : 0;
   dw.padding.assign(static_cast<size_t>(dw.channels) + 64,
                     static_cast<uint8_t>(x.quant->zero_point[0]));
   const auto& window = dw.shape.window;
@@ -401,7 +468,7 @@ Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph, const 
                  window.dilation[2] == 1 && window.stride[2] <= 2;
   dw.groups = dw.by_column ? 6 : (window.kernel[1] * window.kernel[2] + 3) / 4;
   dw.lanes = HWY_DYNAMIC_DISPATCH(depthwise_lanes)(dw.channels);
-  pack(dw, weights->data, requantize, x.quant->zero_point[0] + (signed_input ? 128 : 0));
+  pack(dw, weights->data, requantize, form.zero_point);
   return std::make_unique<DepthwiseInt8Step>(graph, node, std::move(dw));
 }
 

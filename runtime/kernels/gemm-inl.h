@@ -14,34 +14,26 @@
 HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
-inline constexpr int kPanelVectors = kHas32Registers ? 4 : 2;
+inline constexpr int kPanelVectors = kHas32Registers || kRelaxedSimd ? 4 : 2;
+
+// Heights of compiled tiles: every one up to 6, else 1, 2, 4, 6 and so on, as always in
+// WebAssembly, where every kilobyte is downloaded.
+constexpr int next_height(int rows, int max) {
+  const bool all = max <= 6 && !HWY_ARCH_WASM;
+  return std::min(rows + (all || rows < 2 ? 1 : 2), max);
+}
 
 // Runs the smallest compiled tile that holds `count` rows; what is too many repeats the last row.
-template <class Tile, int kVectors>
+template <class Tile, int kVectors, int kRows = 1>
 HWY_INLINE void run_tile(const GemmCall& call, const Panel& panel, const std::byte* const* rows,
                          int64_t row, int64_t count) {
   constexpr int kMax = Tile::max_rows(kVectors);
-  if (count == 1) return Tile::template run<1, kVectors>(call, panel, rows, row, count);
-  if (count == 2) return Tile::template run<2, kVectors>(call, panel, rows, row, count);
-  if constexpr (kMax <= 6) {
-    if constexpr (kMax > 3) {
-      if (count == 3) return Tile::template run<3, kVectors>(call, panel, rows, row, count);
-    }
-    if constexpr (kMax > 4) {
-      if (count == 4) return Tile::template run<4, kVectors>(call, panel, rows, row, count);
-    }
-    if constexpr (kMax > 5) {
-      if (count == 5) return Tile::template run<5, kVectors>(call, panel, rows, row, count);
-    }
-  } else {
-    if (count <= 4) return Tile::template run<4, kVectors>(call, panel, rows, row, count);
-    if (count <= 6) return Tile::template run<6, kVectors>(call, panel, rows, row, count);
-    if constexpr (kMax > 8) {
-      if (count <= 8) return Tile::template run<8, kVectors>(call, panel, rows, row, count);
-      if (count <= 10) return Tile::template run<10, kVectors>(call, panel, rows, row, count);
+  if constexpr (kRows < kMax) {
+    if (count > kRows) {
+      return run_tile<Tile, kVectors, next_height(kRows, kMax)>(call, panel, rows, row, count);
     }
   }
-  Tile::template run<kMax, kVectors>(call, panel, rows, row, count);
+  Tile::template run<kRows, kVectors>(call, panel, rows, row, count);
 }
 
 template <class Tile, int kVectors>
@@ -50,10 +42,12 @@ HWY_INLINE void run_panel(const GemmCall& call, const Panel& panel, const std::b
   // Tiles of even height: 49 rows are run as 9 tiles of 5 or 6, not 8 of 6 and a slow one of 1.
   constexpr int64_t kMax = Tile::max_rows(kVectors);
   const int64_t tiles = (count + kMax - 1) / kMax;
+  const int64_t least = count / tiles, larger = count % tiles;
   for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t begin = count * t / tiles;
-    run_tile<Tile, kVectors>(call, panel, rows + begin, row + begin,
-                             count * (t + 1) / tiles - begin);
+    const int64_t height = least + (t < larger ? 1 : 0);
+    run_tile<Tile, kVectors>(call, panel, rows, row, height);
+    rows += height;
+    row += height;
   }
 }
 

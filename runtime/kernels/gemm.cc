@@ -1,6 +1,7 @@
 #include "runtime/kernels/gemm.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace octavo::kernels {
 
@@ -25,7 +26,40 @@ void layout_panels(const GemmTarget& target, PackedWeights& packed) {
   packed.bias.assign(positions, 0);
 }
 
+Int8Form::Int8Form(Int8Input input, DType x, int32_t x_zero_point)
+    : wide(input == Int8Input::kWide), is_signed(x == DType::kI8) {
+  if (wide) {
+    offset_ = x_zero_point;
+    return;
+  }
+  flip = is_signed != (input == Int8Input::kSigned);
+  zero_point = x_zero_point;
+  if (flip) zero_point += is_signed ? 128 : -128;
+}
+
+void Int8Form::convert(const std::byte* from, std::byte* to, int64_t count) const {
+  if (wide) {
+    auto* out = reinterpret_cast<int16_t*>(to);
+    const auto widen = [&](const auto* in) {
+      const auto offset = static_cast<int16_t>(offset_);
+      for (int64_t i = 0; i < count; ++i) out[i] = static_cast<int16_t>(in[i] - offset);
+    };
+    return is_signed ? widen(reinterpret_cast<const int8_t*>(from))
+                     : widen(reinterpret_cast<const uint8_t*>(from));
+  }
+  if (!flip) {
+    std::memcpy(to, from, static_cast<size_t>(count));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i] ^ std::byte{0x80};
+}
+
+void Int8Form::fill_zero(std::byte* to, int64_t count) const {
+  std::memset(to, wide ? 0 : zero_point, static_cast<size_t>(count * element_bytes()));
+}
+
 void fill_start(PackedWeights& packed, int32_t zero_point) {
+  if (zero_point == 0) return;
   for (const Panel& panel : packed.panels) {
     const auto* data = reinterpret_cast<const int8_t*>(packed.data.data() + panel.offset);
     const int64_t width = panel.vectors * packed.lanes;
@@ -33,8 +67,8 @@ void fill_start(PackedWeights& packed, int32_t zero_point) {
     for (int64_t i = 0; i < width; ++i) {
       uint32_t sum = 0;  // wraps, as the accumulators do
       for (int64_t k = 0; k < steps; ++k) {
-        for (int64_t b = 0; b < kInt8Step; ++b) {
-          sum += static_cast<uint32_t>(data[(k * width + i) * kInt8Step + b]);
+        for (int64_t b = 0; b < kWordBytes; ++b) {
+          sum += static_cast<uint32_t>(data[(k * width + i) * kWordBytes + b]);
         }
       }
       packed.start[static_cast<size_t>(panel.column + i)] =
@@ -60,6 +94,7 @@ void set_requantize(GemmCall& call, const Requantize& requantize, DType y, int64
   call.hi = requantize.hi;
   call.zero_point = requantize.zero_point;
   call.ending = requantize_ending(requantize, y, terms);
+  if (y != DType::kF32) call.bytes = byte_range(requantize, y);
 }
 
 void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) {

@@ -19,8 +19,14 @@
 
 namespace octavo::kernels {
 
-/// Elements of A that one step of the inner loop takes: a 32-bit word.
-inline constexpr int64_t kInt8Step = 4;
+/// What the int8 product of a SIMD target takes for A; B is int8. A step of its inner loop takes a
+/// 32-bit word of A.
+enum class Int8Input : uint8_t {
+  kUnsigned,  // uint8, for four-byte dot products; int8 has its sign bit flipped, which adds 128
+  kSigned,    // int8, for the engines of WebAssembly that take both operands of them for signed
+  kWide,      // int16 without zero point, where there is no such instruction or it is not exact
+};
+inline constexpr int64_t kWordBytes = 4;
 
 struct Panel {
   int64_t column;   // its first column
@@ -32,7 +38,7 @@ struct Panel {
 struct PackedWeights {
   int64_t columns = 0;
   int64_t segments = 0;
-  int64_t steps = 0;         // inner steps in a segment: floats, or groups of four int8
+  int64_t steps = 0;         // inner steps in a segment: 32-bit words of A
   int64_t lanes = 0;         // 32-bit lanes in a vector
   bool interleaved = false;  // columns are permuted such that narrowing packs restore their order
   std::vector<Panel> panels;
@@ -60,7 +66,7 @@ struct GemmCall {
   GemmRows a;
   int64_t rows = 0;
   const PackedWeights* b = nullptr;
-  bool int8 = false;  // A is u8 (i8 with its sign bit flipped), B i8
+  bool int8 = false;  // else f32
   GemmOutput output = GemmOutput::kF32;
   std::byte* c = nullptr;
   const std::byte* residual = nullptr;  // nullptr: none; of the output's dtype and strides
@@ -69,6 +75,7 @@ struct GemmCall {
   float residual_scale = 0;
   int32_t residual_zero_point = 0;
   RequantizeEnding ending = RequantizeEnding::kFull;  // without residual
+  ByteRange bytes;
 };
 
 /// Computes rows [row_begin, row_end) of panels [panel_begin, panel_end).
@@ -80,11 +87,32 @@ using GemmRun = void (*)(const GemmCall& call, int64_t row_begin, int64_t row_en
 struct GemmTarget {
   int64_t lanes;          // 32-bit lanes in a vector
   int64_t panel_vectors;  // vectors in a full panel
+  Int8Input int8_input;
   GemmRun run_f32;
   GemmRun run_int8;
 };
 GemmTarget gemm_target();
 GemmRun gemm_f32_target();
+Int8Input int8_input();
+
+/// How an 8-bit tensor becomes A.
+struct Int8Form {
+  Int8Form(Int8Input input, DType x, int32_t x_zero_point);
+  bool wide = false;
+  bool is_signed = false;  // the tensor
+  bool flip = false;       // the sign bits of its bytes are flipped
+  int32_t zero_point = 0;  // of A
+  int64_t element_bytes() const { return wide ? 2 : 1; }
+  /// Whether the tensor's own bytes are A.
+  bool in_place() const { return !wide && !flip; }
+  /// Writes `count` elements of A.
+  void convert(const std::byte* from, std::byte* to, int64_t count) const;
+  /// Writes `count` zeros, as A represents them.
+  void fill_zero(std::byte* to, int64_t count) const;
+
+ private:
+  int32_t offset_ = 0;  // what is taken from the tensor's elements
+};
 
 /// Splits columns into panels and sizes the arrays of `packed`; columns, segments, steps and
 /// interleaved are set by the caller.
@@ -112,7 +140,7 @@ void for_each_column(const PackedWeights& packed, const Fn& fn) {
 }
 
 /// Fills data from weight(segment, k, column), k < length (elements of a segment that exist; the
-/// rest of its last step is zero). T is float or int8_t.
+/// rest of its last step is zero). T is float, int8_t or (for wide A) int16_t.
 template <class T, class Weight>
 void pack_columns(PackedWeights& packed, int64_t length, const Weight& weight) {
   constexpr int64_t kPerStep = 4 / static_cast<int64_t>(sizeof(T));
@@ -134,7 +162,7 @@ void pack_columns(PackedWeights& packed, int64_t length, const Weight& weight) {
   }
 }
 
-/// start = -zero_point * (sum of the column's weights), from packed int8 data.
+/// start = -zero_point * (sum of the column's weights), from packed int8 data; 0 for wide A.
 void fill_start(PackedWeights& packed, int32_t zero_point);
 /// multiplier and bias by column, beginning with channel `first` of `requantize`.
 void fill_requantize(PackedWeights& packed, const Requantize& requantize, int64_t first = 0);

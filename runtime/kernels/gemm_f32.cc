@@ -9,11 +9,12 @@ namespace octavo::kernels::HWY_NAMESPACE {
 
 // A step loads `vectors` of B, broadcasts `rows` values of A and does rows * vectors multiply-adds:
 // with 6 x 4 (32 registers) or 6 x 2 (16 registers) the two load ports keep up with the two
-// multipliers.
+// multipliers. Without fused multiply-adds the products need registers too.
 struct F32Tile {
   static constexpr int max_rows(int vectors) {
     if (kHas32Registers) return vectors == 4 ? 6 : 12;
-    return vectors == 2 ? 6 : 8;
+    if (vectors == 4) return 3;
+    return vectors == 1 ? 8 : HWY_ARCH_WASM && !kRelaxedSimd ? 4 : 6;
   }
 
   template <int kRows, int kVectors>
@@ -30,26 +31,26 @@ struct F32Tile {
       unroll<kRows>([&](auto r) OCTAVO_INLINE { acc[r][j] = bias; });
     });
     const auto* b = reinterpret_cast<const float*>(packed.data.data() + panel.offset);
+    const auto steps = static_cast<ptrdiff_t>(packed.steps);
     for (int64_t s = 0; s < packed.segments; ++s) {
       const float* a[kRows];
       unroll<kRows>([&](auto r) OCTAVO_INLINE {
         a[r] = reinterpret_cast<const float*>(rows[r] + call.a.offsets[s]);
       });
-      const auto step = [&](int64_t k) OCTAVO_INLINE {
+      const auto step = [&](ptrdiff_t k) OCTAVO_INLINE {
         V w[kVectors];
         unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d, b + j * kLanes); });
         unroll<kRows>([&](auto r) OCTAVO_INLINE {
           const V x = hn::Set(d, a[r][k]);
-          unroll<kVectors>([&](auto j)
-                               OCTAVO_INLINE { acc[r][j] = hn::MulAdd(x, w[j], acc[r][j]); });
+          unroll<kVectors>([&](auto j) OCTAVO_INLINE { acc[r][j] = mul_add(x, w[j], acc[r][j]); });
         });
         b += kVectors * kLanes;
       };
-      int64_t k = 0;
-      for (; k + 4 <= packed.steps; k += 4) {
+      ptrdiff_t k = 0;
+      for (; k + 4 <= steps; k += 4) {
         unroll<4>([&](auto i) OCTAVO_INLINE { step(k + i); });
       }
-      for (; k < packed.steps; ++k) step(k);
+      for (; k < steps; ++k) step(k);
     }
 
     const V lo = hn::Set(d, call.lo);

@@ -78,7 +78,7 @@ class MatMulStep : public KernelStep {
   static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
                                                   Layout) {
     std::unique_ptr<MatMulStep> step(
-        new MatMulStep(graph, node, *product_of(graph, node), /*int8=*/false));
+        new MatMulStep(graph, node, *product_of(graph, node), /*form=*/{}));
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
     step->call_.lo = bounds.lo;
     step->call_.hi = bounds.hi;
@@ -102,10 +102,9 @@ class MatMulStep : public KernelStep {
     const TensorInfo& a = graph.info(node.input(0));
     const TensorInfo& b = graph.info(node.input(1));
     const TensorInfo& y = graph.info(node.output(0));
-    std::unique_ptr<MatMulStep> step(new MatMulStep(graph, node, product, /*int8=*/true));
-    step->flip_ = a.dtype == DType::kI8;
+    const Int8Form form(int8_input(), a.dtype, a.quant->zero_point[0]);
+    std::unique_ptr<MatMulStep> step(new MatMulStep(graph, node, product, form));
     step->flip_b_ = b.dtype == DType::kU8;
-    step->zero_a_ = a.quant->zero_point[0] + (step->flip_ ? 128 : 0);
 
     std::optional<Int8Weights> weights;
     if (b.constant.present()) {
@@ -119,9 +118,10 @@ class MatMulStep : public KernelStep {
                                   y.dtype, step->constant(2), product.dims.n, bounds));
     for (size_t i = 0; i < step->packed_.size(); ++i) {
       PackedWeights& packed = step->packed_[i];
-      if (weights)
-        step->pack_int8(packed,
-                        weights->data.data() + static_cast<int64_t>(i) * step->b_elements());
+      if (weights) {
+        step->pack_quantized(packed,
+                             weights->data.data() + static_cast<int64_t>(i) * step->b_elements());
+      }
       fill_requantize(packed, requantize);
     }
     GemmCall& call = step->call_;
@@ -130,7 +130,8 @@ class MatMulStep : public KernelStep {
   }
 
   int64_t scratch_bytes() const override {
-    return copies_a() ? a_elements_ + kInt8Step : 0;  // the last word may begin with the last byte
+    // The last word may begin with the last byte.
+    return copies_a() ? a_elements_ * form_->element_bytes() + kWordBytes : 0;
   }
 
   Status run(const StepContext& context) override {
@@ -138,16 +139,14 @@ class MatMulStep : public KernelStep {
     const MatMulDims& dims = product_.dims;
     const auto* from = a.as<const std::byte>();
     if (copies_a()) {
-      const auto flip = std::byte{static_cast<uint8_t>(flip_ ? 0x80 : 0)};
-      for (int64_t i = 0; i < a_elements_; ++i) context.scratch[i] = from[i] ^ flip;
+      form_->convert(from, context.scratch, a_elements_);
       from = context.scratch;
     }
-    const int64_t width = call_.int8 ? 1 : 4;  // bytes of an element of A
     auto* out = context.outputs[0].as<std::byte>();
     GemmCall call = call_;
     const int64_t offsets[] = {0, 0};
     call.a.offsets = offsets;
-    call.a.column_step = dims.k * width;
+    call.a.column_step = dims.k * element_bytes_;
     if (is_one_product_) {
       call.rows = dims.m * dims.batch.elements();
       return run_one(call, b, 0, from, out, context.pool);
@@ -155,15 +154,20 @@ class MatMulStep : public KernelStep {
     call.rows = dims.m;
     for (int64_t i = 0; i < dims.batch.elements(); ++i) {
       const auto [at_a, at_b] = dims.matrices(i);
-      OCTAVO_TRY(run_one(call, b, at_b, from + at_a * dims.m * dims.k * width,
+      OCTAVO_TRY(run_one(call, b, at_b, from + at_a * dims.m * dims.k * element_bytes_,
                          out + i * dims.m * call.c_stride, context.pool));
     }
     return {};
   }
 
  private:
-  MatMulStep(const PlanGraph& graph, const Node& node, const Product& product, bool int8)
-      : KernelStep(graph, node), product_(product) {
+  // `form`: of an int8 A.
+  MatMulStep(const PlanGraph& graph, const Node& node, const Product& product,
+             const std::optional<Int8Form>& form)
+      : KernelStep(graph, node),
+        product_(product),
+        form_(form),
+        element_bytes_(form ? form->element_bytes() : 4) {
     const MatMulDims& dims = product.dims;
     const TensorInfo& b = graph.info(node.input(1));
     a_elements_ = graph.info(node.input(0)).shape.elements();
@@ -174,22 +178,24 @@ class MatMulStep : public KernelStep {
     const int64_t out_bytes = dtype_bytes(graph.info(node.output(0)).dtype);
     // (b - zero point) of a computed B may not fit in int8: -zero_b * a is summed in a second pass
     // over the same rows of A.
-    const bool two_passes = int8 && !constant_b_ && needs_second_pass(b);
+    const bool two_passes = form && !constant_b_ && needs_second_pass(b);
     for (PackedWeights& packed : packed_) {
       packed.columns = dims.n;
       packed.segments = two_passes ? 2 : 1;
-      packed.steps = int8 ? (dims.k + kInt8Step - 1) / kInt8Step : dims.k;
-      packed.interleaved = int8 && out_bytes == 1;
+      packed.steps = (dims.k * element_bytes_ + kWordBytes - 1) / kWordBytes;
+      packed.interleaved = form && out_bytes == 1;
       layout_panels(target_, packed);
     }
-    call_.int8 = int8;
+    call_.int8 = form.has_value();
     call_.c_stride = dims.n * out_bytes;
   }
 
   static bool needs_second_pass(const TensorInfo& b) {
     return b.quant->zero_point[0] != (b.dtype == DType::kU8 ? 128 : 0);
   }
-  bool copies_a() const { return call_.int8 && (flip_ || product_.dims.k % kInt8Step != 0); }
+  bool copies_a() const {
+    return form_ && (!form_->in_place() || product_.dims.k % kWordBytes != 0);
+  }
   int64_t b_elements() const { return product_.dims.k * product_.dims.n; }
 
   Status run_one(GemmCall& call, const TensorView& b, int64_t at_b, const std::byte* a,
@@ -197,7 +203,7 @@ class MatMulStep : public KernelStep {
     PackedWeights& packed = packed_[static_cast<size_t>(constant_b_ ? at_b : 0)];
     if (!constant_b_) {
       if (call.int8) {
-        pack_int8(packed, b.as<const int8_t>() + at_b * b_elements());
+        pack_quantized(packed, b.as<const int8_t>() + at_b * b_elements());
       } else {
         pack_f32(packed, b.as<const float>() + at_b * b_elements());
       }
@@ -228,26 +234,32 @@ class MatMulStep : public KernelStep {
     }
   }
 
-  void pack_int8(PackedWeights& packed, const int8_t* b) const {
+  void pack_quantized(PackedWeights& packed, const int8_t* b) const {
+    form_->wide ? pack_as<int16_t>(packed, b) : pack_as<int8_t>(packed, b);
+    fill_start(packed, form_->zero_point);
+  }
+  template <class T>
+  void pack_as(PackedWeights& packed, const int8_t* b) const {
     const auto [k, n] = std::pair(product_.dims.k, product_.dims.n);
     const int flip = !constant_b_ && flip_b_ ? 0x80 : 0;
-    pack_columns<int8_t>(packed, k, [&](int64_t segment, int64_t row, int64_t column) {
+    pack_columns<T>(packed, k, [&](int64_t segment, int64_t row, int64_t column) {
       if (segment == 1) return static_cast<int8_t>(-zero_b_);
       const int8_t value = product_.transposed_b ? b[column * k + row] : b[row * n + column];
       return static_cast<int8_t>(value ^ flip);
     });
-    fill_start(packed, zero_a_);
   }
 
   Product product_;
+  std::optional<Int8Form> form_;
+  int64_t element_bytes_;  // of A
   GemmTarget target_ = gemm_target();
   GemmCall call_;
   std::vector<PackedWeights> packed_;  // of each matrix of a constant B, or of one at a time
   int64_t a_elements_ = 0;
   bool constant_b_ = false;
   bool is_one_product_ = false;  // all batches multiply the same B
-  bool flip_ = false, flip_b_ = false;
-  int32_t zero_a_ = 0, zero_b_ = 0;  // after the flips
+  bool flip_b_ = false;
+  int32_t zero_b_ = 0;  // after the flip
 };
 
 constexpr ClaimLayout kPlain = ClaimLayout::kPlain;

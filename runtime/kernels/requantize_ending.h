@@ -10,23 +10,34 @@
 namespace octavo::kernels {
 
 enum class RequantizeEnding : uint8_t {
-  kFull,
-  kNoClamp,  // the bounds are the integer type's own: narrowing saturates anyway
-  kPlain,    // and the zero point is 0
+  kFull,   // clamped as floats
+  kSmall,  // below 2^22 in magnitude before clamping: converted first, clamped as bytes
+  kPlain,  // and the zero point is 0
 };
 
 /// `terms`: products in each sum.
 inline RequantizeEnding requantize_ending(const Requantize& r, DType y, int64_t terms) {
-  const bool bytes = y == DType::kU8 || y == DType::kI8;
-  const float lowest = y == DType::kU8 ? 0.0f : -128.0f;
-  if (!bytes || r.lo > lowest || r.hi < lowest + 255) return RequantizeEnding::kFull;
-  // Numbers must convert to int32 before they are narrowed.
+  if (y != DType::kU8 && y != DType::kI8) return RequantizeEnding::kFull;
   const double sum = static_cast<double>(terms) * 255 * 128;
   for (size_t c = 0; c < r.multiplier.size(); ++c) {
     const double y_c = sum * std::abs(double{r.multiplier[c]}) + std::abs(double{r.bias[c]});
-    if (!(y_c < 1e9)) return RequantizeEnding::kFull;
+    if (!(y_c < 4e6)) return RequantizeEnding::kFull;
   }
-  return r.zero_point == 0 ? RequantizeEnding::kPlain : RequantizeEnding::kNoClamp;
+  return r.zero_point == 0 ? RequantizeEnding::kPlain : RequantizeEnding::kSmall;
+}
+
+/// The bounds of an 8-bit output as bytes; of a signed one with their sign bits flipped, so that
+/// all compare as unsigned.
+struct ByteRange {
+  bool is_signed = false;
+  uint8_t lo = 0, hi = 255;
+};
+inline ByteRange byte_range(const Requantize& r, DType y) {
+  if (y == DType::kU8) return {false, saturate_round<uint8_t>(r.lo), saturate_round<uint8_t>(r.hi)};
+  const auto flipped = [](float bound) {
+    return static_cast<uint8_t>(saturate_round<int8_t>(bound) + 128);
+  };
+  return {true, flipped(r.lo), flipped(r.hi)};
 }
 
 }  // namespace octavo::kernels

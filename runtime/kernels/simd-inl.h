@@ -14,6 +14,10 @@
 #include "hwy/highway.h"
 #include "runtime/kernels/requantize_ending.h"
 
+#ifdef __wasm_relaxed_simd__
+#include <wasm_simd128.h>
+#endif
+
 // After a lambda's parameters: compiled for the SIMD target and always inlined, so that the arrays
 // of vectors that it captures stay in registers.
 #undef OCTAVO_INLINE
@@ -26,6 +30,16 @@ namespace hn = hwy::HWY_NAMESPACE;
 /// Registers of the target, for choosing tiles.
 inline constexpr bool kHas32Registers = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 
+#ifdef __wasm_relaxed_simd__
+inline constexpr bool kRelaxedSimd = true;
+#else
+inline constexpr bool kRelaxedSimd = false;
+#endif
+
+/// Whether dot4 below is one instruction. x86: since VNNI; WebAssembly: relaxed SIMD.
+inline constexpr bool kHasDot4 =
+    HWY_ARCH_X86 ? HWY_TARGET <= HWY_AVX3_DL : (kRelaxedSimd || !HWY_ARCH_WASM);
+
 /// fn(0), fn(1), ... fn(N - 1) with compile-time arguments: keeps arrays of vectors in registers.
 template <int N, class Fn>
 HWY_INLINE void unroll(const Fn& fn) {
@@ -34,15 +48,48 @@ HWY_INLINE void unroll(const Fn& fn) {
   }(std::make_integer_sequence<int, N>());
 }
 
-/// Round half to even. Precise for values within int32; the kernels clamp before.
+/// Round half to even of values below 2^22 in magnitude; the kernels clamp before.
 template <class DI, class V>
 HWY_INLINE hn::Vec<DI> round_in_range(DI di, V v) {
 #if HWY_ARCH_X86
   return hn::NearestIntInRange(di, v);  // without NearestInt's repair of overflow
+#elif HWY_ARCH_WASM
+  // The conversions of WebAssembly saturate, which takes many instructions. Floats from 2^23 to
+  // 2^24 are one apart: adding 1.5 * 2^23 leaves the rounded integer in the low bits.
+  const hn::RebindToFloat<DI> df;
+  const auto magic = hn::Set(df, 12582912.0f);
+  return hn::Sub(hn::BitCast(di, hn::Add(v, magic)), hn::BitCast(di, magic));
 #else
   (void)di;
   return hn::NearestInt(v);
 #endif
+}
+
+/// a * b + c of floats, fused if the target can.
+template <class V>
+HWY_INLINE V mul_add(V a, V b, V c) {
+#ifdef __wasm_relaxed_simd__
+  return V{wasm_f32x4_relaxed_madd(a.raw, b.raw, c.raw)};
+#else
+  return hn::MulAdd(a, b, c);
+#endif
+}
+
+/// sums[i] + x[4i] * w[4i] + ... + x[4i + 3] * w[4i + 3]; x is unsigned, except on those engines of
+/// WebAssembly that take it for signed (Int8Input::kSigned).
+template <class DI, class VU8, class VI8>
+HWY_INLINE hn::Vec<DI> dot4(DI d32, VU8 x, VI8 w, hn::Vec<DI> sums) {
+#ifdef __wasm_relaxed_simd__
+  (void)d32;
+  return hn::Vec<DI>{wasm_i32x4_relaxed_dot_i8x16_i7x16_add(w.raw, x.raw, sums.raw)};
+#else
+  return hn::SumOfMulQuadAccumulate(d32, x, w, sums);
+#endif
+}
+/// sums[i] + x[2i] * w[2i] + x[2i + 1] * w[2i + 1] of int16.
+template <class DI, class VI16>
+HWY_INLINE hn::Vec<DI> dot2(DI d32, VI16 x, VI16 w, hn::Vec<DI> sums) {
+  return hn::Add(sums, hn::WidenMulPairwiseAdd(d32, x, w));
 }
 
 /// What follows the accumulation of int8 operators (runtime/quant.h), in its order.
@@ -54,10 +101,9 @@ struct RequantizeVectors {
   RequantizeVectors(D d, float zero_point, float lo, float hi)
       : df(d), zero_point(hn::Set(d, zero_point)), lo(hn::Set(d, lo)), hi(hn::Set(d, hi)) {}
 
-  HWY_INLINE hn::Vec<D> scale(hn::Vec<hn::RebindToSigned<D>> acc, const float* multiplier,
-                              const float* bias) const {
-    const auto scaled = hn::Mul(hn::ConvertTo(df, acc), hn::LoadU(df, multiplier));
-    return hn::Add(scaled, hn::LoadU(df, bias));
+  HWY_INLINE hn::Vec<D> scale(hn::Vec<hn::RebindToSigned<D>> acc, hn::Vec<D> multiplier,
+                              hn::Vec<D> bias) const {
+    return hn::Add(hn::Mul(hn::ConvertTo(df, acc), multiplier), bias);
   }
   HWY_INLINE hn::Vec<D> finish(hn::Vec<D> y) const {
     if constexpr (kEnding != RequantizeEnding::kPlain) y = hn::Add(y, zero_point);
@@ -75,6 +121,43 @@ HWY_INLINE hn::Vec<D8> narrow4(D8 d8, VI32 a, VI32 b, VI32 c, VI32 d) {
   const hn::Repartition<int16_t, D8> d16;
   return hn::ReorderDemote2To(d8, hn::ReorderDemote2To(d16, a, b), hn::ReorderDemote2To(d16, c, d));
 }
+
+/// The last part: integers to bytes, within the bounds. D8 is a tag of uint8_t.
+template <class D8>
+struct ByteVectors {
+  D8 d8;
+  bool is_signed;
+  hn::Vec<D8> lo, hi, flip;  // bounds of unsigned bytes: signed ones have their sign bit flipped
+
+  ByteVectors(D8 d, const ByteRange& range)
+      : d8(d),
+        is_signed(range.is_signed),
+        lo(hn::Set(d, range.lo)),
+        hi(hn::Set(d, range.hi)),
+        flip(hn::Set(d, range.is_signed ? 0x80 : 0)) {}
+
+  /// kVectors vectors of int32, in the order of narrowing.
+  template <int kVectors, class VI32>
+  HWY_INLINE hn::Vec<D8> narrow(const VI32 (&q)[kVectors]) const {
+    const hn::RebindToSigned<D8> di8;
+    const auto bytes =
+        is_signed ? hn::Xor(hn::BitCast(d8, narrow_to(di8, q)), flip) : narrow_to(d8, q);
+    return hn::Xor(hn::Min(hn::Max(bytes, lo), hi), flip);
+  }
+
+ private:
+  template <class DT, int kVectors, class VI32>
+  static HWY_INLINE hn::Vec<DT> narrow_to(DT dt, const VI32 (&q)[kVectors]) {
+    if constexpr (kVectors == 1) {
+      return hn::DemoteTo(dt, q[0]);
+    } else if constexpr (kVectors == 2) {
+      const hn::Repartition<int16_t, hn::DFromV<VI32>> d16;
+      return hn::DemoteTo(dt, hn::ReorderDemote2To(d16, q[0], q[1]));
+    } else {
+      return narrow4(dt, q[0], q[1], q[2], q[3]);
+    }
+  }
+};
 
 }  // namespace octavo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
