@@ -84,8 +84,10 @@ function gzipBytes(file) {
   return wire.get(file);
 }
 const wasmOf = {
-  octavo: ({ variant }) => (file) =>
-    file.includes("/dist/octavo") && file.includes("_relaxed") === (variant === "relaxed"),
+  octavo:
+    ({ variant }) =>
+    (file) =>
+      file.includes("/dist/octavo") && file.includes("_relaxed") === (variant === "relaxed"),
   "onnxruntime-web": () => (file) => file.includes("/onnxruntime-web/"),
   litertjs: () => (file) => file.includes("/@litertjs/"),
 };
@@ -103,7 +105,8 @@ async function contestants(name, dtype, threads, metadata) {
   const url = `/file${file}`;
   const all = list(options.variants).map((variant) => ({ peer: "octavo", url, variant, threads }));
   all.push({ peer: "onnxruntime-web", url, threads });
-  const lite = tflite[name]?.[dtype] && sharedFile("models/tflite", `${tflite[name][dtype]}.tflite`);
+  const lite =
+    tflite[name]?.[dtype] && sharedFile("models/tflite", `${tflite[name][dtype]}.tflite`);
   if (lite) all.push({ peer: "litertjs", url: `/file${lite}`, threads });
   return all;
 }
