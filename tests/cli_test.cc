@@ -8,6 +8,7 @@
 
 #include "native/model_file.h"
 #include "native/npy.h"
+#include "tests/paths.h"
 #include "tests/temp_dir.h"
 #include <nlohmann/json.hpp>
 
@@ -62,7 +63,7 @@ class Cli : public testing::Test {
       arguments.replace(at, 1, dir_.path());
     }
     const std::string command =
-        concat(OCTAVO_BINARY, " ", arguments, " >", dir_.path(".out"), " 2>", dir_.path(".err"));
+        concat(octavo_program(), " ", arguments, " >", dir_.path(".out"), " 2>", dir_.path(".err"));
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text(dir_.path(".out")),
             read_text(dir_.path(".err"))};

@@ -6,6 +6,7 @@
 
 #include "native/npy.h"
 #include "tests/image_files.h"
+#include "tests/paths.h"
 #include "tests/shared_data.h"
 #include "tests/temp_dir.h"
 
@@ -154,7 +155,7 @@ TEST(Dataset, NpzFeedsEveryInputByName) {
   const TempDir dir;
   // Stored entries only need the zip's structure; numpy's own layout is in npy_test.
   const Graph graph = graph_with_inputs({{"x", {-2, 2}}, {"state", {2, -2, 1}}});
-  auto data = open(OCTAVO_SOURCE_DIR "/tests/data/two_inputs.npz", graph);
+  auto data = open(source_path("tests/data/two_inputs.npz"), graph);
   ASSERT_TRUE(data) << data.error().message;
   EXPECT_EQ((*data)->size(), 3);
   const NamedTensors feed = next_feed(**data);
@@ -164,8 +165,7 @@ TEST(Dataset, NpzFeedsEveryInputByName) {
   EXPECT_EQ(feed[1].second.shape(), (Shape{2, 1, 1}));
   EXPECT_EQ((*data)->label(2), 2);
   const Graph other = graph_with_inputs({{"x", {-2, 2}}, {"states", {2, -2, 1}}});
-  expect_error(open(OCTAVO_SOURCE_DIR "/tests/data/two_inputs.npz", other),
-               {"'states'", "'state'"});
+  expect_error(open(source_path("tests/data/two_inputs.npz"), other), {"'states'", "'state'"});
 }
 
 TEST(Dataset, ErrorsSayWhatWasExpected) {

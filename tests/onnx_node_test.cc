@@ -11,6 +11,7 @@
 #include <set>
 
 #include "native/onnx_test.h"
+#include "tests/paths.h"
 
 namespace octavo {
 namespace {
@@ -18,11 +19,11 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kFolder = "/usr/share/libonnx-testdata/data";
-constexpr const char* kList = OCTAVO_SOURCE_DIR "/tests/onnx_node_cases.txt";
+std::string list_path() { return source_path("tests/onnx_node_cases.txt"); }
 
 std::set<std::string> read_list() {
   std::set<std::string> names;
-  std::ifstream file(kList);
+  std::ifstream file(list_path());
   for (std::string line; std::getline(file, line);) {
     if (!line.empty()) names.insert(line);
   }
@@ -65,11 +66,11 @@ TEST(OnnxNodeCases, ThoseListedPass) {
   std::ranges::set_difference(passed, listed, std::back_inserter(news));
   if (std::getenv("UPDATE_GOLDEN") != nullptr) {
     listed.insert(news.begin(), news.end());
-    std::ofstream file(kList);
+    std::ofstream file(list_path());
     for (const std::string& name : listed) file << name << '\n';
   } else if (!news.empty()) {
     std::printf("%zu cases pass that are not in %s (%s ...); see the top of this test's file\n",
-                news.size(), kList, news[0].c_str());
+                news.size(), list_path().c_str(), news[0].c_str());
   }
   EXPECT_GE(node_cases, 900u);
 }

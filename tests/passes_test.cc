@@ -8,12 +8,13 @@
 
 #include "runtime/session.h"
 #include "tests/graph_builder.h"
+#include "tests/paths.h"
 
 namespace octavo {
 namespace {
 
 void expect_golden(const std::string& name, const Graph& graph) {
-  const std::string path = concat(OCTAVO_SOURCE_DIR, "/tests/golden/", name, ".txt");
+  const std::string path = source_path(concat("tests/golden/", name, ".txt"));
   if (std::getenv("UPDATE_GOLDEN") != nullptr) std::ofstream(path) << dump(graph);
   std::stringstream expected;
   expected << std::ifstream(path).rdbuf();

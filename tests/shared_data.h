@@ -5,12 +5,13 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/paths.h"
+
 namespace octavo {
 
 inline std::string shared_path(const std::string& name) {
   const char* folder = std::getenv("OCTAVO_SHARED");
-  return (folder != nullptr ? std::string(folder) : std::string(OCTAVO_SOURCE_DIR "/../shared")) +
-         "/" + name;
+  return (folder != nullptr ? std::string(folder) : source_path("../shared")) + "/" + name;
 }
 
 }  // namespace octavo
