@@ -82,8 +82,8 @@ using ProgressFn = std::function<bool(int64_t done, int64_t total)>;
 /// What became of one operator.
 struct NodeReport {
   std::string name, op;
-  bool quantized = false;
-  std::string weights, activations;  // "int8 per_channel", "uint8"; empty if float
+  bool quantized = false;            // computes on integers or in half precision
+  std::string weights, activations;  // "int8 per_channel", "uint8", "bf16"; empty if float
   std::string reason;                // why it stayed float; empty if quantized
 };
 

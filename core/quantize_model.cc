@@ -128,7 +128,7 @@ Result<QuantizedModel> Quantizer::finish() {
   report.float_bytes = state_->float_bytes;
   report.quantized_bytes = constant_bytes(*state_->input.graph);
   if (std::ranges::none_of(report.nodes, &NodeReport::quantized)) {
-    report.warnings.push_back("no operator was quantized; the model is still float");
+    report.warnings.push_back("no operator was quantized or converted; the model is still float");
   }
   result.model = Model(state_->input.graph);
   return result;

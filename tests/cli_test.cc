@@ -121,6 +121,16 @@ TEST_F(Cli, QuantizeWritesAModelThatEvaluatesAndCompares) {
   EXPECT_EQ(run("inspect @out.octavo --json").json()["quantized_nodes"], 1);
 }
 
+TEST_F(Cli, HalfPrecisionNeedsNoData) {
+  const Ran ran = run("quantize @m.octavo --dtype bf16 -o @half.onnx --json");
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ran.json()["nodes"][0]["weights"], "bf16");
+  EXPECT_EQ(run("eval @half.onnx --data @data.npy --json").json()["value"], 0.75);
+  const Ran without = run("quantize @m.octavo -o @out.onnx");
+  EXPECT_EQ(without.exit_code, 2);
+  EXPECT_NE(without.err.find("--data"), std::string::npos) << without.err;
+}
+
 TEST_F(Cli, LocalConfigurationLeavesNodesFloat) {
   const Ran ran = run(
       "quantize @m.octavo --data @data.npy -o @out.octavo --set-local fc=act_dtype:fp32 --json");

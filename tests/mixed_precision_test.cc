@@ -237,6 +237,62 @@ TEST(MixedPrecision, TakesWhatQuantizationLeft) {
   EXPECT_GT(sqnr_db(run(quantized->model.graph())[0], run(made.graph)[0]), 25);
 }
 
+const NodeReport& report_of(const QuantizeReport& report, const std::string& name) {
+  const auto found = std::ranges::find(report.nodes, name, &NodeReport::name);
+  if (found != report.nodes.end()) return *found;
+  ADD_FAILURE() << "no report of " << name;
+  static const NodeReport kNone;
+  return kNone;
+}
+
+TEST(MixedPrecision, IsAStageThatNeedsNoData) {
+  const Model model(std::make_shared<const Graph>(classifier()));
+  MixedPrecisionConfig config, local;
+  local.dtype = "fp32";
+  config.set_local("conv2", local);
+  config.deny_list = {"MaxPool"};
+  const auto made = quantize_model(model, config, nullptr);
+  ASSERT_TRUE(made) << made.error().to_string();
+  EXPECT_EQ(report_of(made->report, "conv").weights, "bf16");
+  EXPECT_TRUE(report_of(made->report, "relu").quantized);
+  EXPECT_EQ(report_of(made->report, "relu").activations, "bf16");
+  EXPECT_EQ(report_of(made->report, "pool").reason, "the operator needs float32");
+  EXPECT_EQ(report_of(made->report, "conv2").reason, "dtype is fp32");
+  EXPECT_TRUE(made->report.warnings.empty());
+
+  config.deny_list = {"MaxPol"};
+  const auto misspelt = quantize_model(model, config, nullptr);
+  ASSERT_FALSE(misspelt);
+  EXPECT_NE(misspelt.error().message.find("did you mean 'MaxPool'?"), std::string::npos);
+  EXPECT_FALSE(quantize_model(model, MixedPrecisionConfig().set_local("nosuch", {}), nullptr));
+}
+
+TEST(MixedPrecision, StaticQuantizationTakesBf16ForSomeNodes) {
+  const Model model(std::make_shared<const Graph>(classifier()));
+  StaticQuantConfig config, local;
+  local.act_dtype = "bf16";
+  config.set_local("gemm", local);
+  const CalibFunc calibrate = [](const auto& observe) -> Status {
+    NamedTensors feeds;
+    feeds.emplace_back("x", GraphBuilder::random_tensor("x", {2, 3, 12, 12}));
+    return observe(feeds);
+  };
+  const auto made = quantize_model(model, config, nullptr, 1, calibrate);
+  ASSERT_TRUE(made) << made.error().to_string();
+  EXPECT_EQ(report_of(made->report, "gemm").activations, "bf16");
+  EXPECT_EQ(report_of(made->report, "conv").activations, "uint8");
+  EXPECT_EQ(report_of(made->report, "softmax").reason, "the operator has no integer form");
+  EXPECT_GT(sqnr_db(run(model.graph())[0], run(made->model.graph())[0]), 20);
+
+  // The same in two stages: what the first leaves float becomes bf16.
+  config.local[0].config.act_dtype = "fp32";
+  const auto staged =
+      quantize_model(model, Recipe({config, MixedPrecisionConfig()}), nullptr, 1, calibrate);
+  ASSERT_TRUE(staged) << staged.error().to_string();
+  EXPECT_EQ(report_of(staged->report, "gemm").activations, "bf16");
+  EXPECT_EQ(report_of(staged->report, "conv").activations, "uint8");
+}
+
 TEST(HalfRows, ConvertAsScalarsDoOnEveryTarget) {
   std::vector<uint16_t> halves(1 << 16);
   for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(i);

@@ -379,11 +379,8 @@ TEST(Quantize, CalibrationArguments) {
   EXPECT_EQ(quantize_model(model, {}, nullptr, 100, drive)->report.samples, 5);
 }
 
-TEST(Quantize, WhatIsNotAvailableSaysSo) {
+TEST(Quantize, AQuantizedModelIsRefused) {
   const Graph graph = residual_network();
-  StaticQuantConfig config;
-  config.act_dtype = "bf16";
-  EXPECT_EQ(quantize(graph, config).error().code, ErrorCode::kUnavailable);
   const QuantizedModel once = quantized(graph);
   EXPECT_EQ(quantize(once.model.graph()).error().code, ErrorCode::kInvalidArgument);
 }

@@ -4,11 +4,12 @@
 
 #include <concepts>
 
+#include "core/config/mixed_precision_config.h"
 #include "core/config/static_quant_config.h"
 
 namespace octavo {
 
-using QuantConfig = std::variant<StaticQuantConfig>;
+using QuantConfig = std::variant<StaticQuantConfig, MixedPrecisionConfig>;
 
 struct Recipe {
   /// Applied one after another. Default: static quantization.

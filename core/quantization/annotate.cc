@@ -45,9 +45,11 @@ class Annotator {
     if ((op.flags & kHasBody) != 0) return "the graphs inside control flow stay float";
     if (op.quant.policy == QuantPolicy::kFloatOnly) return "the operator has no integer form";
     if (!config_.allows(node.name, op.name)) return "not in white_list";
-    if (a.config->act_dtype == "fp32") return "act_dtype is fp32";
-    if (op.quant.policy == QuantPolicy::kCompute && a.config->weight_dtype == "fp32") {
-      return "weight_dtype is fp32";
+    for (const char* dtype : {"fp32", "bf16"}) {
+      if (a.config->act_dtype == dtype) return concat("act_dtype is ", dtype);
+      if (op.quant.policy == QuantPolicy::kCompute && a.config->weight_dtype == dtype) {
+        return concat("weight_dtype is ", dtype);
+      }
     }
     const ValueId first = node.input(0);
     if (first == kNoValue || !is_float(first)) {
@@ -132,32 +134,6 @@ class Annotator {
   std::vector<bool> produced_;  // by ValueId: could leave its producer as integers
 };
 
-Status check_names(const Graph& graph, const StaticQuantConfig& config) {
-  std::vector<std::string> names;
-  for (const Node& node : graph.nodes) {
-    if (!node.name.empty()) names.push_back(node.name);
-    const std::string type(op_name(node.kind));
-    if (std::ranges::find(names, type) == names.end()) names.push_back(type);
-  }
-  const auto check = [&](std::string_view where, const std::string& pattern) -> Status {
-    if (std::ranges::any_of(names, [&](const std::string& n) { return glob_match(pattern, n); })) {
-      return {};
-    }
-    const std::string nearest = nearest_name(pattern, names);
-    return fail(ErrorCode::kNotFound, where, " '", pattern,
-                "' matches no node or operator type of the model",
-                nearest.empty() ? "" : concat("; did you mean '", nearest, "'?"));
-  };
-  for (const auto& [pattern, unused] : config.local) {
-    OCTAVO_TRY(check("the local configuration", pattern));
-  }
-  for (const std::string& pattern : config.white_list) {
-    // A list of operator types serves many models.
-    if (find_op("", pattern) == nullptr) OCTAVO_TRY(check("the white_list entry", pattern));
-  }
-  return {};
-}
-
 }  // namespace
 
 bool Annotation::is_produced_quantized(const Graph& graph, ValueId value) const {
@@ -174,8 +150,35 @@ Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config)
                   "the model is quantized already; quantize the float model it was made from");
     }
   }
-  OCTAVO_TRY(check_names(graph, config));
+  OCTAVO_TRY(check_patterns(graph, config));
   return Annotator(graph, config).run();
+}
+
+Status check_patterns(const Graph& graph, std::span<const std::string> local,
+                      std::span<const std::string> white_list) {
+  std::vector<std::string> names;
+  for (const Node& node : graph.nodes) {
+    if (!node.name.empty()) names.push_back(node.name);
+    const std::string type(op_name(node.kind));
+    if (std::ranges::find(names, type) == names.end()) names.push_back(type);
+  }
+  const auto check = [&](std::string_view where, const std::string& pattern) -> Status {
+    if (std::ranges::any_of(names, [&](const std::string& n) { return glob_match(pattern, n); })) {
+      return {};
+    }
+    const std::string nearest = nearest_name(pattern, names);
+    return fail(ErrorCode::kNotFound, where, " '", pattern,
+                "' matches no node or operator type of the model",
+                nearest.empty() ? "" : concat("; did you mean '", nearest, "'?"));
+  };
+  for (const std::string& pattern : local) {
+    OCTAVO_TRY(check("the local configuration", pattern));
+  }
+  for (const std::string& pattern : white_list) {
+    // A list of operator types serves many models.
+    if (find_op("", pattern) == nullptr) OCTAVO_TRY(check("the white_list entry", pattern));
+  }
+  return {};
 }
 
 int weight_axis(const OpDef& op, const Node& node, int rank) {

@@ -32,6 +32,16 @@ struct Annotation {
 /// already.
 Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config);
 
+/// Errors: kNotFound if a pattern of the config means nothing in this model (suggests the nearest).
+Status check_patterns(const Graph& graph, std::span<const std::string> local,
+                      std::span<const std::string> white_list);
+template <class C>
+Status check_patterns(const Graph& graph, const Config<C>& config) {
+  std::vector<std::string> local;
+  for (const auto& entry : config.local) local.push_back(entry.pattern);
+  return check_patterns(graph, local, config.white_list);
+}
+
 /// The output channel axis of a node's weights, in [0, rank).
 int weight_axis(const OpDef& op, const Node& node, int rank);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "core/graph_edit.h"
@@ -260,6 +261,33 @@ class Rewriter {
 Result<Graph> convert_mixed(const Graph& graph, std::span<MixedNode> nodes) {
   Painter(graph, nodes).run();
   return Rewriter(graph, nodes).run();
+}
+
+void report_mixed(const Graph& graph, std::span<const MixedNode> nodes, QuantizeReport& report) {
+  std::unordered_map<std::string, size_t> entries;  // of named nodes
+  for (size_t i = 0; i < report.nodes.size(); ++i) entries.try_emplace(report.nodes[i].name, i);
+  for (size_t n = 0; n < nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    const MixedNode& mixed = nodes[n];
+    if (node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear) continue;
+    const auto [found, is_new] = entries.try_emplace(node.name, report.nodes.size());
+    if (is_new || node.name.empty()) {
+      found->second = report.nodes.size();
+      report.nodes.push_back({.name = node.name, .op = std::string(op_name(node.kind))});
+    } else if (!mixed.converted && mixed.reason.empty()) {
+      continue;
+    }
+    NodeReport& entry = report.nodes[found->second];
+    entry.quantized = mixed.converted;
+    entry.reason = mixed.reason;
+    if (!mixed.converted) continue;
+    entry.activations = mixed.dtype == DType::kBF16 ? "bf16" : "fp16";
+    const bool has_weights = std::ranges::any_of(node.inputs, [&](ValueId id) {
+      return id != kNoValue && graph.value(id).constant.present() &&
+             graph.value(id).dtype == DType::kF32;
+    });
+    if (has_weights) entry.weights = entry.activations;
+  }
 }
 
 }  // namespace octavo

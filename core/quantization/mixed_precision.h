@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/octavo.h"
 #include "runtime/op.h"
 
 namespace octavo {
@@ -23,5 +24,9 @@ struct MixedNode {
 /// denied ones. Constants become half precision; the graph's inputs and outputs stay what they are;
 /// quantized nodes are left alone. Parameters that do not fit float16 keep their node in f32.
 Result<Graph> convert_mixed(const Graph& graph, std::span<MixedNode> nodes);
+
+/// Enters what became of `graph`'s nodes into the report: overwrites entries of the same name where
+/// the node was converted or has a reason, adds missing ones.
+void report_mixed(const Graph& graph, std::span<const MixedNode> nodes, QuantizeReport& report);
 
 }  // namespace octavo

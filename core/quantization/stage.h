@@ -33,5 +33,7 @@ Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const QuantCo
 
 // One for each alternative of QuantConfig.
 Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const StaticQuantConfig& config);
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input,
+                                          const MixedPrecisionConfig& config);
 
 }  // namespace octavo

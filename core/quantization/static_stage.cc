@@ -1,32 +1,24 @@
 // Static quantization as a stage: ranges in one pass over the data, then the rewrite.
+#include <algorithm>
+
 #include "core/calibration/data_lint.h"
+#include "core/passes/passes.h"
 #include "core/quantization/equalize.h"
+#include "core/quantization/mixed_precision.h"
 #include "core/quantization/stage.h"
 #include "core/quantization/static_quant.h"
 
 namespace octavo {
 namespace {
 
-Status check_available(const StaticQuantConfig& config) {
-  const auto uses = [&](std::string_view dtype) {
-    const auto in = [&](const StaticQuantConfig& c) {
-      return c.act_dtype == dtype || c.weight_dtype == dtype;
-    };
-    return in(config) ||
-           std::ranges::any_of(config.local, [&](const auto& entry) { return in(entry.config); });
-  };
-  if (uses("bf16")) {
-    return fail(ErrorCode::kUnavailable,
-                "bf16 is not available in this version; use int8, uint8 or fp32");
-  }
-  return {};
+bool is_bf16(const StaticQuantConfig& config) {
+  return config.act_dtype == "bf16" || config.weight_dtype == "bf16";
 }
 
 class StaticStage final : public Stage {
  public:
   static Result<std::unique_ptr<Stage>> create(const StageInput& input,
                                                const StaticQuantConfig& config) {
-    OCTAVO_TRY(check_available(config));
     auto stage = std::make_unique<StaticStage>();
     stage->graph_ = input.graph;
     stage->config_ = config;
@@ -51,10 +43,34 @@ class StaticStage final : public Stage {
     OCTAVO_TRY(equalize_channels(equalized, annotation_, calibration));
     report.samples = calibration.samples;
     report.warnings = lint_.warnings(*graph_);
-    return rewrite_static(equalized, annotation_, calibration, report);
+    OCTAVO_ASSIGN(Graph graph, rewrite_static(equalized, annotation_, calibration, report));
+    const bool any_bf16 = is_bf16(config_) || std::ranges::any_of(config_.local, [](const auto& e) {
+                            return is_bf16(e.config);
+                          });
+    return any_bf16 ? convert_bf16(graph, report) : std::move(graph);
   }
 
  private:
+  // The nodes whose options ask for bf16 instead of integers.
+  Result<Graph> convert_bf16(const Graph& quantized, QuantizeReport& report) const {
+    std::vector<MixedNode> nodes;
+    for (const Node& node : quantized.nodes) {
+      const OpDef& op = *find_op(node.kind);
+      MixedNode& mixed = nodes.emplace_back(MixedNode{.policy = op.mixed.policy});
+      if (config_.allows(node.name, op.name) && is_bf16(config_.resolve(node.name, op.name))) {
+        mixed.dtype = DType::kBF16;
+      } else {
+        mixed.reason = "not asked for";
+      }
+    }
+    OCTAVO_ASSIGN(Graph graph, convert_mixed(quantized, nodes));
+    // What was not converted has static quantization's reason.
+    for (MixedNode& mixed : nodes) mixed.reason.clear();
+    report_mixed(quantized, nodes, report);
+    OCTAVO_TRY(run_passes(graph, mixed_passes()));
+    return graph;
+  }
+
   std::shared_ptr<const Graph> graph_;
   StaticQuantConfig config_;
   Annotation annotation_;

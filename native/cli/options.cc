@@ -27,11 +27,11 @@ SessionOptions session_options(const RunOptions& options) {
   return session;
 }
 
-void add_data_options(CLI::App& app, DataOptions& options, bool with_labels) {
+void add_data_options(CLI::App& app, DataOptions& options, bool with_labels, bool required) {
   app.add_option(
          "--data", options.path,
          "Folder of JPEG/PNG (with labels.csv or a folder per class), .npy, .npz or idx file")
-      ->required();
+      ->required(required);
   std::string fields;
   for (const PreprocessField& field : preprocess_fields()) {
     fields += concat("\n  ", field.name, ": ", field.help);

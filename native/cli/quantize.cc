@@ -123,7 +123,13 @@ Result<Recipe> start_recipe(const Options& options) {
     }
     return parsed;
   }
-  if (options.stages.empty()) return recipe;
+  if (options.stages.empty()) {
+    // A type alone asks for mixed precision: of everything, or of what integers leave.
+    if (!options.fields.contains("dtype")) return recipe;
+    if (options.data.path.empty()) return Recipe(MixedPrecisionConfig());
+    recipe.stages.emplace_back(MixedPrecisionConfig());
+    return recipe;
+  }
   recipe.stages.clear();
   std::vector<std::string> names;
   const std::vector<QuantConfig> all = all_configs();
@@ -294,8 +300,11 @@ void print_report(const Options& options, const Outcome& outcome) {
   for (const std::string& warning : report.warnings) {
     std::printf("%s %s\n", colored("warning:", Color::kYellow).c_str(), warning.c_str());
   }
-  std::printf("\n%s written in %s s; calibrated on %lld samples", options.output.c_str(),
-              format_number(outcome.seconds, 1).c_str(), static_cast<long long>(report.samples));
+  std::printf("\n%s written in %s s", options.output.c_str(),
+              format_number(outcome.seconds, 1).c_str());
+  if (report.samples > 0) {
+    std::printf("; calibrated on %lld samples", static_cast<long long>(report.samples));
+  }
   if (outcome.check) {
     std::printf("; %s on %lld samples of '%s'", outcome.check->has_labels ? "accuracy" : "compared",
                 static_cast<long long>(outcome.check->samples),
@@ -310,11 +319,19 @@ Result<int> quantize(const Options& options) {
   OCTAVO_ASSIGN(const Recipe recipe, make_recipe(options));
   OCTAVO_TRY(check_output_folder(options.output));
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
-  OCTAVO_ASSIGN(const auto data, open_data(options.data, loaded.model.graph()));
+  std::unique_ptr<Dataset> data;
+  if (!options.data.path.empty()) {
+    OCTAVO_ASSIGN(data, open_data(options.data, loaded.model.graph()));
+  } else {
+    OCTAVO_ASSIGN(const Quantizer quantizer, Quantizer::create(loaded.model, recipe));
+    if (quantizer.wants_data()) {
+      throw CLI::ValidationError("--data", "this recipe calibrates: pass calibration data");
+    }
+  }
   QuantizedModel quantized;
   {
     Progress progress("calibrate");
-    const int64_t feeds = (data->size() + data->batch() - 1) / data->batch();
+    const int64_t feeds = data == nullptr ? 0 : (data->size() + data->batch() - 1) / data->batch();
     QuantizeOptions quantize_options;
     quantize_options.progress = [&](int64_t done, int64_t total) {
       progress.update(done, std::min(total > 0 ? total : feeds, feeds));
@@ -328,7 +345,7 @@ Result<int> quantize(const Options& options) {
   outcome.file_bytes[0] = loaded.file_bytes;
   OCTAVO_ASSIGN(outcome.file_bytes[1], save_model(quantized.model, options.output, options.onnx));
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (options.check) {
+  if (options.check && !(options.data.path.empty() && options.eval_data.empty())) {
     // The file is written: a comparison that cannot be made is no failure.
     auto check = check_result(options, loaded.model, quantized.model);
     if (check) {
@@ -386,12 +403,13 @@ void add_config_flags(CLI::App& verb, const std::shared_ptr<Options>& options) {
 }  // namespace
 
 Verb add_quantize(CLI::App& app) {
-  CLI::App* verb = app.add_subcommand("quantize", "Quantize a float model with calibration data");
+  CLI::App* verb =
+      app.add_subcommand("quantize", "Quantize a float model, or convert it to half precision");
   const auto options = std::make_shared<Options>();
   verb->add_option("model", options->model, "Float model (.onnx or .octavo)")->required();
   verb->add_option("-o,--output", options->output, "Quantized model: .onnx (QDQ) or .octavo")
       ->required();
-  add_data_options(*verb, options->data, /*with_labels=*/true);
+  add_data_options(*verb, options->data, /*with_labels=*/true, /*required=*/false);
   verb->add_option("--calib-iteration", options->calib_iteration,
                    "Samples (batches) used for calibration")
       ->check(CLI::PositiveNumber)

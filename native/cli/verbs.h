@@ -45,7 +45,7 @@ struct DataOptions {
   int64_t limit = 0;
 };
 /// --data, --preprocess and, if `with_labels`, --labels; --limit.
-void add_data_options(CLI::App& app, DataOptions& options, bool with_labels);
+void add_data_options(CLI::App& app, DataOptions& options, bool with_labels, bool required = true);
 Result<std::unique_ptr<Dataset>> open_data(const DataOptions& options, const Graph& graph);
 
 void add_json_flag(CLI::App& app, bool& json);

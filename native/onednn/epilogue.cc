@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "native/onednn/primitive_step.h"
+#include "runtime/ops/common.h"
 
 namespace octavo::onednn {
 namespace {
@@ -39,6 +40,19 @@ dnnl::memory pack_weights(const dnnl::memory::desc& plain, const void* data,
   return to;
 }
 
+bool computes_in(DType dtype) {
+  const auto has = [](dnnl::cpu_isa isa) {
+    const auto mask = static_cast<unsigned>(isa);
+    return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & mask) == mask;
+  };
+  switch (dtype) {
+    case DType::kF32: return true;
+    case DType::kBF16: return has(dnnl::cpu_isa::avx512_core_bf16);
+    case DType::kF16: return has(dnnl::cpu_isa::avx512_core_fp16);
+    default: return false;
+  }
+}
+
 bool supports_dtypes(const PlanGraph& graph, const Node& node) {
   const auto info = [&](size_t i) -> const TensorInfo* {
     return node.input(i) == kNoValue ? nullptr : &graph.info(node.input(i));
@@ -46,10 +60,10 @@ bool supports_dtypes(const PlanGraph& graph, const Node& node) {
   const TensorInfo &x = *info(0), &w = *info(1), &y = graph.info(node.output(0));
   const TensorInfo *bias = info(2), *residual = info(3);
   if (bias != nullptr && !bias->constant.present()) return false;
-  if (x.dtype == DType::kF32) {
-    return w.dtype == DType::kF32 && y.dtype == DType::kF32 &&
-           (bias == nullptr || bias->dtype == DType::kF32) &&
-           (residual == nullptr || residual->dtype == DType::kF32);
+  if (computes_in(x.dtype)) {
+    return w.dtype == x.dtype && y.dtype == x.dtype &&
+           (bias == nullptr || bias->dtype == x.dtype) &&
+           (residual == nullptr || residual->dtype == x.dtype);
   }
   if (!is_byte(x.dtype) || w.dtype != DType::kI8 || !w.constant.present()) return false;
   if (x.quant == nullptr || w.quant == nullptr || !x.quant->per_tensor()) return false;
@@ -74,9 +88,11 @@ Result<Epilogue> make_epilogue(const PlanGraph& graph, const Node& node, int64_t
   OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
   float lo = bounds.lo, hi = bounds.hi, residual_scale = 1;
   int32_t residual_zero_point = 0;
-  if (x.dtype == DType::kF32) {
+  if (x.quant == nullptr) {
     if (bias.present()) {
-      const auto values = bias.span<const float>();
+      OCTAVO_ASSIGN(const Tensor real, Tensor::create(DType::kF32, bias.shape));
+      OCTAVO_TRY(ops::cast_elements(bias, real.view()));
+      const auto values = real.data<const float>();
       result.bias.assign(static_cast<size_t>(channels), values.size() == 1 ? values[0] : 0);
       if (values.size() > 1) std::ranges::copy(values, result.bias.begin());
     }

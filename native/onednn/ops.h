@@ -19,6 +19,7 @@ struct PrimitiveDef {
 
 std::span<const PrimitiveDef> conv_primitives();    // conv.cc
 std::span<const PrimitiveDef> matmul_primitives();  // matmul.cc
+std::span<const PrimitiveDef> half_primitives();    // half_ops.cc
 
 /// Which nodes oneDNN computes, by primitives or by its Graph API.
 bool supports_conv(const PlanGraph& graph, const Node& node);    // conv.cc
