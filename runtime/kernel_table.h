@@ -28,6 +28,8 @@ std::span<const KernelDef> elementwise_kernels();  // elementwise.cc: binary, qu
 std::span<const KernelDef> pointwise_kernels();    // pointwise.cc: unary functions, tables
 std::span<const KernelDef> move_kernels();         // move.cc: concatenation
 std::span<const KernelDef> half_kernels();         // half.cc: Cast between f32 and half precision
+std::span<const KernelDef> row_kernels();          // rows.cc: softmax, normalizations, reductions
+std::span<const KernelDef> recurrent_kernels();    // recurrent.cc: LSTM, GRU, RNN in f32
 }  // namespace kernels
 
 }  // namespace octavo

@@ -85,7 +85,9 @@ class KernelCase {
       inputs.push_back(tensor.view(value.quant.get()));
     }
     std::vector<TensorInfo> outputs;
-    for (const ValueId id : node.outputs) outputs.push_back(infos[static_cast<size_t>(id)]);
+    for (const ValueId id : node.outputs) {
+      outputs.push_back(id == kNoValue ? TensorInfo{} : infos[static_cast<size_t>(id)]);
+    }
     return evaluate(node, inputs, outputs);
   }
 

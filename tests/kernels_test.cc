@@ -4,78 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 
-#include "hwy/targets.h"
-#include "kernel_case.h"
+#include "kernel_check.h"
 
 namespace octavo::testing {
 namespace {
-
-// Splits work as four threads would, in another order.
-class FakePool : public ThreadPool {
- public:
-  int thread_count() const override { return 4; }
-  void run(int64_t count, const std::function<void(int64_t)>& fn) override {
-    for (int64_t i = count; i-- > 0;) fn(i);
-  }
-};
-
-class OnEveryTarget : public ::testing::Test {
- protected:
-  // Runs `fn` once for each SIMD target that is compiled in and that this CPU has.
-  void for_each_target(const std::function<void()>& fn) {
-    for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-      SCOPED_TRACE(hwy::TargetName(target));
-      hwy::SetSupportedTargetsForTest(target);
-      hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-      fn();
-    }
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-};
-
-// `magnitude`: of intermediate sums, where clamping hides it.
-void expect_same(const Tensor& expected, const Tensor& actual, float magnitude) {
-  ASSERT_EQ(expected.dtype(), actual.dtype());
-  ASSERT_EQ(expected.shape(), actual.shape());
-  if (expected.dtype() == DType::kF32) {
-    float largest = magnitude;
-    for (const float x : expected.data<float>()) largest = std::max(largest, std::abs(x));
-    for (size_t i = 0; i < expected.data<float>().size(); ++i) {
-      ASSERT_NEAR(expected.data<float>()[i], actual.data<float>()[i], 1e-5f * largest) << i;
-    }
-    return;
-  }
-  for (size_t i = 0; i < static_cast<size_t>(expected.elements()); ++i) {
-    if (expected.dtype() == DType::kI8) {
-      ASSERT_EQ(int{expected.data<int8_t>()[i]}, int{actual.data<int8_t>()[i]}) << i;
-    } else {
-      ASSERT_EQ(int{expected.data<uint8_t>()[i]}, int{actual.data<uint8_t>()[i]}) << i;
-    }
-  }
-}
-
-// The case's node must have the kernel, and it must agree with the reference.
-void check(const KernelCase& c, std::string_view kernel, Layout layout = Layout::kPlain,
-           float magnitude = 1e-3f) {
-  const auto expected = c.reference();
-  ASSERT_TRUE(expected) << expected.error().to_string();
-  FakePool fake;
-  for (ThreadPool* pool : {static_cast<ThreadPool*>(nullptr), static_cast<ThreadPool*>(&fake)}) {
-    auto compiled = c.compile(layout);
-    ASSERT_TRUE(compiled) << compiled.error().to_string();
-    ASSERT_NE(compiled->step, nullptr) << "no kernel";
-    ASSERT_EQ(compiled->step->kernel, kernel);
-    const Status status = compiled->run(pool);
-    ASSERT_TRUE(status) << status.error().to_string();
-    const auto actual = KernelCase::plain_outputs(*compiled);
-    ASSERT_TRUE(actual);
-    for (size_t i = 0; i < expected->size(); ++i)
-      expect_same((*expected)[i], (*actual)[i], magnitude);
-  }
-}
 
 struct ConvOptions {
   bool int8 = false;
@@ -310,6 +243,23 @@ TEST_F(KernelsTest, Binary) {
         check(make_binary(seed, kind, false), "binary_f32", layout);
         if (kind != OpKind::kPRelu) check(make_binary(seed, kind, true), "binary_int8", layout);
         if (HasFatalFailure()) return;
+      }
+    }
+  });
+}
+
+TEST_F(KernelsTest, ExtremaOfNaN) {
+  for_each_target([] {
+    for (const OpKind kind : {OpKind::kMax, OpKind::kMin}) {
+      KernelCase c(1);
+      const ValueId a = c.add_input(DType::kF32, Shape{40});
+      const ValueId b = c.add_input(DType::kF32, Shape{40});
+      c.data[0].data<float>()[3] = c.data[1].data<float>()[5] = std::nanf("");
+      c.add_node(kind, {a, b}, {c.add_output(DType::kF32)});
+      auto compiled = c.compile();
+      ASSERT_TRUE(compiled && compiled->run());
+      for (size_t i = 0; i < 40; ++i) {
+        EXPECT_EQ(std::isnan(compiled->outputs[0].data<float>()[i]), i == 3 || i == 5) << i;
       }
     }
   });

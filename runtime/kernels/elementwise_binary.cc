@@ -17,36 +17,17 @@ HWY_INLINE void with_binary(OpKind op, const Fn& fn) {
     case OpKind::kDiv: return fn([](auto, auto a, auto b) OCTAVO_INLINE { return hn::Div(a, b); });
     case OpKind::kMax:  // a NaN on either side is the result
       return fn([](auto, auto a, auto b) OCTAVO_INLINE {
-        return hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::Ne(a, a)), a, b);
+        return hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b);
       });
     case OpKind::kMin:
       return fn([](auto, auto a, auto b) OCTAVO_INLINE {
-        return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::Ne(a, a)), a, b);
+        return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b);
       });
     case OpKind::kPRelu:
       return fn([](auto d, auto x, auto slope) OCTAVO_INLINE {
         return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(x, slope), x);
       });
     default: return;
-  }
-}
-
-// Loads, stores and loops for what may be less than a vector: one body for whole vectors and for
-// the rest, as most of these loops are needed in many variants.
-template <class D, class T>
-HWY_INLINE hn::Vec<D> load(D d, const T* from, size_t n) {
-  return n == hn::Lanes(d) ? hn::LoadU(d, from) : hn::LoadN(d, from, n);
-}
-template <class D, class T>
-HWY_INLINE void store(hn::Vec<D> v, D d, T* to, size_t n) {
-  n == hn::Lanes(d) ? hn::StoreU(v, d, to) : hn::StoreN(v, d, to, n);
-}
-/// fn(i, n): elements [i, i + n), n at most a vector.
-template <class D, class Fn>
-HWY_INLINE void for_each_vector(D d, int64_t count, const Fn& fn) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t i = 0; i < count; i += lanes) {
-    fn(i, static_cast<size_t>(count - i < lanes ? count - i : lanes));
   }
 }
 

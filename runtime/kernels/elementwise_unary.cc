@@ -7,21 +7,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
-template <class Fn>
-HWY_INLINE void apply_row(const float* x, float* y, int64_t count, const Fn& fn) {
-  const hn::ScalableTag<float> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t i = 0; i < count; i += lanes) {  // one body for whole vectors and the rest
-    const auto n = static_cast<size_t>(count - i);
-    const bool whole = n >= hn::Lanes(d);
-    const auto y_i = fn(d, whole ? hn::LoadU(d, x + i) : hn::LoadN(d, x + i, n));
-    whole ? hn::StoreU(y_i, d, y + i) : hn::StoreN(y_i, d, y + i, n);
-  }
-}
-
 // Formulas as in runtime/ops/unary.cc; NaN stays NaN.
 void unary_f32(OpKind op, float a, float b, const float* x, float* y, int64_t count) {
-  const auto run = [&](auto fn) OCTAVO_INLINE { apply_row(x, y, count, fn); };
+  const hn::ScalableTag<float> tag;
+  const auto run = [&](auto fn) OCTAVO_INLINE {
+    for_each_vector(tag, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
+      store(fn(tag, load(tag, x + i, n)), tag, y + i, n);
+    });
+  };
   switch (op) {
     case OpKind::kAbs: return run([](auto, auto v) OCTAVO_INLINE { return hn::Abs(v); });
     case OpKind::kNeg: return run([](auto, auto v) OCTAVO_INLINE { return hn::Neg(v); });

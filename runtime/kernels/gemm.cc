@@ -58,6 +58,24 @@ void Int8Form::fill_zero(std::byte* to, int64_t count) const {
   std::memset(to, wide ? 0 : zero_point, static_cast<size_t>(count * element_bytes()));
 }
 
+void pack_f32(PackedWeights& packed, const float* b, bool transposed, float alpha) {
+  const int64_t k = packed.steps, n = packed.columns;
+  if (transposed || alpha != 1) {
+    pack_columns<float>(packed, k, [&](int64_t, int64_t row, int64_t column) {
+      return alpha * (transposed ? b[column * k + row] : b[row * n + column]);
+    });
+    return;
+  }
+  for (const Panel& panel : packed.panels) {
+    auto* to = reinterpret_cast<float*>(packed.data.data() + panel.offset);
+    const int64_t width = panel.vectors * packed.lanes;
+    const auto count = static_cast<size_t>(std::min(width, n - panel.column));
+    for (int64_t row = 0; row < k; ++row) {
+      std::memcpy(to + row * width, b + row * n + panel.column, count * sizeof(float));
+    }
+  }
+}
+
 void fill_start(PackedWeights& packed, int32_t zero_point) {
   if (zero_point == 0) return;
   for (const Panel& panel : packed.panels) {

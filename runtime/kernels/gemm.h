@@ -162,6 +162,10 @@ void pack_columns(PackedWeights& packed, int64_t length, const Weight& weight) {
   }
 }
 
+/// Fills data of one segment from the matrix `b`, [steps][columns], or transposed
+/// ([columns][steps]), times `alpha`.
+void pack_f32(PackedWeights& packed, const float* b, bool transposed, float alpha = 1);
+
 /// start = -zero_point * (sum of the column's weights), from packed int8 data; 0 for wide A.
 void fill_start(PackedWeights& packed, int32_t zero_point);
 /// multiplier and bias by column, beginning with channel `first` of `requantize`.

@@ -1,8 +1,6 @@
 // MatMul and Gemm through the packed matrix product (runtime/kernels/gemm.h). Constant right-hand
 // sides are packed when the plan is made, computed ones (attention) at each run.
 
-#include <cstring>
-
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/gemm.h"
 #include "runtime/ops/matrix.h"
@@ -86,7 +84,7 @@ class MatMulStep : public KernelStep {
     for (size_t i = 0; i < step->packed_.size(); ++i) {
       PackedWeights& packed = step->packed_[i];
       if (b.present())
-        step->pack_f32(packed, b.as<const float>() + static_cast<int64_t>(i) * step->b_elements());
+        step->pack(packed, b.as<const float>() + static_cast<int64_t>(i) * step->b_elements());
       if (!bias.present()) continue;
       for_each_column(packed, [&](int64_t position, int64_t column) {
         packed.bias[static_cast<size_t>(position)] =
@@ -205,7 +203,7 @@ class MatMulStep : public KernelStep {
       if (call.int8) {
         pack_quantized(packed, b.as<const int8_t>() + at_b * b_elements());
       } else {
-        pack_f32(packed, b.as<const float>() + at_b * b_elements());
+        pack(packed, b.as<const float>() + at_b * b_elements());
       }
     }
     call.b = &packed;
@@ -216,22 +214,8 @@ class MatMulStep : public KernelStep {
     return {};
   }
 
-  void pack_f32(PackedWeights& packed, const float* b) const {
-    const auto [k, n] = std::pair(product_.dims.k, product_.dims.n);
-    if (product_.transposed_b || product_.alpha != 1) {
-      pack_columns<float>(packed, k, [&](int64_t, int64_t row, int64_t column) {
-        return product_.alpha * (product_.transposed_b ? b[column * k + row] : b[row * n + column]);
-      });
-      return;
-    }
-    for (const Panel& panel : packed.panels) {
-      auto* to = reinterpret_cast<float*>(packed.data.data() + panel.offset);
-      const int64_t width = panel.vectors * packed.lanes;
-      const auto count = static_cast<size_t>(std::min(width, n - panel.column));
-      for (int64_t row = 0; row < k; ++row) {
-        std::memcpy(to + row * width, b + row * n + panel.column, count * sizeof(float));
-      }
-    }
+  void pack(PackedWeights& packed, const float* b) const {
+    pack_f32(packed, b, product_.transposed_b, product_.alpha);
   }
 
   void pack_quantized(PackedWeights& packed, const int8_t* b) const {

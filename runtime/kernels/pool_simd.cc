@@ -23,66 +23,59 @@ HWY_INLINE void for_each_pixel(const PoolWindow& w, const Fn& fn) {
   }
 }
 
-// Calls fn(first channel, lanes) over all channels in vectors of D; the last one may be partial.
-template <class D, class Fn>
-HWY_INLINE void for_each_block(D d, int64_t channels, const Fn& fn) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t c = 0; c < channels; c += lanes) {
-    fn(c, static_cast<size_t>(std::min(lanes, channels - c)));
-  }
-}
-
 template <class T>
 HWY_INLINE void max_window(const PoolWindow& w, T* y) {
   const hn::ScalableTag<T> d;
   T lowest = std::numeric_limits<T>::lowest();
   if constexpr (hwy::IsFloat<T>()) lowest = -std::numeric_limits<T>::infinity();
-  for_each_block(d, w.channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
-    const bool whole = n == hn::Lanes(d);
+  for_each_vector(d, w.channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
     auto best = hn::Set(d, lowest);
     for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE {
-      const auto x = whole ? hn::LoadU(d, pixel + c) : hn::LoadN(d, pixel + c, n);
+      const auto x = load(d, pixel + c, n);
       best = hn::IfThenElse(hn::Lt(best, x), x, best);  // a NaN does not win
     });
-    whole ? hn::StoreU(best, d, y + c) : hn::StoreN(best, d, y + c, n);
+    store(best, d, y + c, n);
   });
 }
 
 HWY_INLINE void mean_f32(const PoolWindow& w, const PoolMean& mean, float* y) {
   const hn::ScalableTag<float> d;
   const auto divisor = hn::Set(d, mean.divisor);
-  for_each_block(d, w.channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
-    const bool whole = n == hn::Lanes(d);
+  for_each_vector(d, w.channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
     auto sum = hn::Zero(d);
-    for_each_pixel<float>(w, [&](const float* pixel) OCTAVO_INLINE {
-      sum = hn::Add(sum, whole ? hn::LoadU(d, pixel + c) : hn::LoadN(d, pixel + c, n));
-    });
+    for_each_pixel<float>(
+        w, [&](const float* pixel) OCTAVO_INLINE { sum = hn::Add(sum, load(d, pixel + c, n)); });
     sum = hn::Div(sum, divisor);
-    whole ? hn::StoreU(sum, d, y + c) : hn::StoreN(sum, d, y + c, n);
+    store(sum, d, y + c, n);
   });
 }
 
-template <class T, class Out>
-HWY_INLINE void mean_bytes(const PoolWindow& w, const PoolMean& mean, Out* y) {
+// Signed bytes are read as unsigned ones with the sign bit flipped, which adds 128 to them and to
+// their zero point.
+HWY_INLINE void mean_bytes(const PoolWindow& w, const PoolMean& mean, bool signed_x, bool signed_y,
+                           uint8_t* y) {
   const hn::ScalableTag<float> df;
   const hn::RebindToSigned<decltype(df)> di;
-  const hn::Rebind<T, decltype(df)> d8;
-  const hn::Rebind<Out, decltype(df)> out;
-  const auto offset = hn::Set(di, mean.offset);
+  const hn::Rebind<uint8_t, decltype(df)> d8;
+  const auto flip_x = hn::Set(d8, static_cast<uint8_t>(signed_x ? 0x80 : 0));
+  const auto flip_y = hn::Set(d8, static_cast<uint8_t>(signed_y ? 0x80 : 0));
+  const int64_t pixels = w.count[0] * w.count[1] * w.count[2];
+  const auto added = static_cast<uint32_t>(signed_x ? 128 * pixels : 0);
+  const auto offset = hn::Set(di, static_cast<int32_t>(static_cast<uint32_t>(mean.offset) + added));
   const auto multiplier = hn::Set(df, mean.multiplier);
   const auto zero = hn::Set(df, mean.zero_y);
-  const auto lo = hn::Set(df, hwy::LimitsMin<Out>()), hi = hn::Set(df, hwy::LimitsMax<Out>());
-  for_each_block(df, w.channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
-    const bool whole = n == hn::Lanes(df);
+  const int32_t shift = signed_y ? 128 : 0;  // after rounding: before, it would move ties
+  const auto lo = hn::Set(df, static_cast<float>(-shift));
+  const auto hi = hn::Set(df, static_cast<float>(255 - shift));
+  for_each_vector(df, w.channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
     auto sum = hn::Zero(di);
-    for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE {
-      const auto q = whole ? hn::LoadU(d8, pixel + c) : hn::LoadN(d8, pixel + c, n);
-      sum = hn::Add(sum, hn::PromoteTo(di, q));
+    for_each_pixel<uint8_t>(w, [&](const uint8_t* pixel) OCTAVO_INLINE {
+      sum = hn::Add(sum, hn::PromoteTo(di, hn::Xor(load(d8, pixel + c, n), flip_x)));
     });
     auto real = hn::Mul(hn::ConvertTo(df, hn::Sub(sum, offset)), multiplier);
     real = hn::Min(hn::Max(hn::Add(real, zero), lo), hi);
-    const auto q = hn::DemoteTo(out, round_in_range(di, real));
-    whole ? hn::StoreU(q, out, y + c) : hn::StoreN(q, out, y + c, n);
+    const auto q = hn::Add(round_in_range(di, real), hn::Set(di, shift));
+    store(hn::Xor(hn::DemoteTo(d8, q), flip_y), d8, y + c, n);
   });
 }
 
@@ -94,11 +87,7 @@ void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& w,
     return max_window(w, static_cast<int8_t*>(y));
   }
   if (in == PoolType::kF32) return mean_f32(w, mean, static_cast<float*>(y));
-  const auto bytes = [&](auto t) {
-    if (out == PoolType::kU8) return mean_bytes<decltype(t)>(w, mean, static_cast<uint8_t*>(y));
-    mean_bytes<decltype(t)>(w, mean, static_cast<int8_t*>(y));
-  };
-  in == PoolType::kU8 ? bytes(uint8_t{}) : bytes(int8_t{});
+  mean_bytes(w, mean, in == PoolType::kI8, out == PoolType::kI8, static_cast<uint8_t*>(y));
 }
 
 }  // namespace octavo::kernels::HWY_NAMESPACE

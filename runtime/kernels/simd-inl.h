@@ -48,6 +48,25 @@ HWY_INLINE void unroll(const Fn& fn) {
   }(std::make_integer_sequence<int, N>());
 }
 
+/// A vector, or what is left of a row: its first n lanes. With loops over these one body serves
+/// both, as most are needed in many variants.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> load(D d, const T* from, size_t n) {
+  return n >= hn::Lanes(d) ? hn::LoadU(d, from) : hn::LoadN(d, from, n);
+}
+template <class D, class T>
+HWY_INLINE void store(hn::Vec<D> v, D d, T* to, size_t n) {
+  n >= hn::Lanes(d) ? hn::StoreU(v, d, to) : hn::StoreN(v, d, to, n);
+}
+/// fn(i, n) for all vectors of a row: elements [i, i + n), n at most a vector.
+template <class D, class Fn>
+HWY_INLINE void for_each_vector(D d, int64_t count, const Fn& fn) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t i = 0; i < count; i += lanes) {
+    fn(i, static_cast<size_t>(count - i < lanes ? count - i : lanes));
+  }
+}
+
 /// Round half to even of values below 2^22 in magnitude; the kernels clamp before.
 template <class DI, class V>
 HWY_INLINE hn::Vec<DI> round_in_range(DI di, V v) {

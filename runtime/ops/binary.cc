@@ -342,11 +342,10 @@ Status variadic(KernelContext& context) {
 Status mean(KernelContext& context) {
   OCTAVO_TRY(variadic<Add>(context));
   const TensorView& out = context.out(0);
-  const auto count = static_cast<float>(context.inputs.size());
-  return visit_float(out.dtype, [&]<class T>() -> Status {
-    for (T& value : out.span<T>()) value /= static_cast<T>(count);
-    return {};
-  });
+  OCTAVO_TRY(check_double(out.dtype));
+  const auto count = static_cast<double>(context.inputs.size());
+  for (double& value : out.span<double>()) value /= count;
+  return {};
 }
 
 constexpr FieldDef kShiftFields[] = {required(string_field("direction"))};
@@ -407,7 +406,7 @@ constexpr OpDef kRows[] = {
     comparison_row(OpKind::kLessOrEqual, "LessOrEqual",
                    comparison<Std<std::less_equal<>>, Types::kNumbers>),
     infer_row(variadic_row(OpKind::kMax, "Max", variadic<Max>)),
-    infer_row(variadic_row(OpKind::kMean, "Mean", half_as_float<mean>)),
+    infer_row(variadic_row(OpKind::kMean, "Mean", in_double<mean>)),
     infer_row(variadic_row(OpKind::kMin, "Min", variadic<Min>)),
     arithmetic_row(OpKind::kMod, "Mod", modulo, {}, kModFields),
     infer_row(arithmetic_row(OpKind::kMul, "Mul", binary<Mul, Types::kNumbers>, kRequantizeRule)),

@@ -76,29 +76,28 @@ Status run_col2im(KernelContext& c) {
   const Spatial size = to_three(s.image.dims().subspan(2)), count = to_three(s.columns.dims());
   const auto& [kd, kh, kw] = w.kernel;
   if (out.elements() == 0) return {};
-  return visit_float(in.dtype, [&]<class T>() -> Status {
-    T* to = out.as<T>();
-    std::fill_n(to, out.elements(), T{0});
-    const T* from = in.as<const T>();
-    const int64_t plane = size[0] * size[1] * size[2];
-    for (int64_t p = 0; p < s.image[0] * s.image[1]; ++p, to += plane) {
-      for (int64_t k = 0; k < kd * kh * kw; ++k) {
-        const Spatial at = {k / (kh * kw), k / kw % kh, k % kw};
-        Spatial offset;
-        for (size_t i = 0; i < 3; ++i) offset[i] = at[i] * w.dilation[i] - w.pad_begin[i];
-        const Range row = valid_range(offset[2], w.stride[2], size[2], count[2]);
-        for (int64_t d = 0; d < count[0]; ++d) {
-          for (int64_t h = 0; h < count[1]; ++h, from += count[2]) {
-            const int64_t z = offset[0] + d * w.stride[0], y = offset[1] + h * w.stride[1];
-            if (z < 0 || z >= size[0] || y < 0 || y >= size[1]) continue;
-            T* line = to + (z * size[1] + y) * size[2] + offset[2];
-            for (int64_t x = row.begin; x < row.end; ++x) line[x * w.stride[2]] += from[x];
-          }
+  OCTAVO_TRY(check_double(in.dtype));
+  double* to = out.as<double>();
+  std::fill_n(to, out.elements(), double{0});
+  const double* from = in.as<const double>();
+  const int64_t plane = size[0] * size[1] * size[2];
+  for (int64_t p = 0; p < s.image[0] * s.image[1]; ++p, to += plane) {
+    for (int64_t k = 0; k < kd * kh * kw; ++k) {
+      const Spatial at = {k / (kh * kw), k / kw % kh, k % kw};
+      Spatial offset;
+      for (size_t i = 0; i < 3; ++i) offset[i] = at[i] * w.dilation[i] - w.pad_begin[i];
+      const Range row = valid_range(offset[2], w.stride[2], size[2], count[2]);
+      for (int64_t d = 0; d < count[0]; ++d) {
+        for (int64_t h = 0; h < count[1]; ++h, from += count[2]) {
+          const int64_t z = offset[0] + d * w.stride[0], y = offset[1] + h * w.stride[1];
+          if (z < 0 || z >= size[0] || y < 0 || y >= size[1]) continue;
+          double* line = to + (z * size[1] + y) * size[2] + offset[2];
+          for (int64_t x = row.begin; x < row.end; ++x) line[x * w.stride[2]] += from[x];
         }
       }
     }
-    return {};
-  });
+  }
+  return {};
 }
 
 // ---- DeformConv: inputs X, W, offset, bias, mask; two spatial dimensions ----
@@ -121,19 +120,18 @@ Status infer_deform(InferContext& c) {
 }
 
 // Bilinear value at (y, x) of a plane surrounded by zeros.
-template <class T>
-T sample(const T* plane, int64_t height, int64_t width, T y, T x) {
-  if (!(y > -1 && y < static_cast<T>(height) && x > -1 && x < static_cast<T>(width))) return 0;
+double sample(const double* plane, int64_t height, int64_t width, double y, double x) {
+  if (!(y > -1 && y < static_cast<double>(height) && x > -1 && x < static_cast<double>(width)))
+    return 0;
   const auto top = static_cast<int64_t>(std::floor(y)), left = static_cast<int64_t>(std::floor(x));
-  const T v = y - static_cast<T>(top), h = x - static_cast<T>(left);
+  const double v = y - static_cast<double>(top), h = x - static_cast<double>(left);
   const auto at = [&](int64_t i, int64_t j) {
-    return i < 0 || i >= height || j < 0 || j >= width ? T{0} : plane[i * width + j];
+    return i < 0 || i >= height || j < 0 || j >= width ? double{0} : plane[i * width + j];
   };
   return (1 - v) * ((1 - h) * at(top, left) + h * at(top, left + 1)) +
          v * ((1 - h) * at(top + 1, left) + h * at(top + 1, left + 1));
 }
 
-template <class T>
 Status run_deform_typed(KernelContext& c, const TensorView& out) {
   const TensorView &x = c.in(0), &weight = c.in(1), &offset = c.in(2);
   const int64_t height = x.shape[2], width = x.shape[3];
@@ -144,34 +142,35 @@ Status run_deform_typed(KernelContext& c, const TensorView& out) {
   OCTAVO_ASSIGN(const Window w,
                 read_window(c.node, x.shape.dims().subspan(2), weight.shape.dims().subspan(2)));
   OCTAVO_ASSIGN(Tensor under,
-                Tensor::create(dtype_of<T>, {group * in_channels * kernel, positions}));
+                Tensor::create(DType::kF64, {group * in_channels * kernel, positions}));
   for (int64_t n = 0; n < out.shape[0]; ++n) {
     parallel_for(c.pool, x.shape[1] * kernel, 1, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
         const int64_t channel = item / kernel, k = item % kernel;
         const int64_t og = channel / (x.shape[1] / offset_group);
         const int64_t shift = ((n * offset_group + og) * kernel + k) * positions;
-        const T* dy = offset.as<const T>() + 2 * shift;
-        const T* dx = dy + positions;
-        const T* mask = c.has_input(4) ? c.in(4).as<const T>() + shift : nullptr;
-        const T* plane = x.as<const T>() + (n * x.shape[1] + channel) * height * width;
-        T* to = under.data<T>().data() + item * positions;
+        const double* dy = offset.as<const double>() + 2 * shift;
+        const double* dx = dy + positions;
+        const double* mask = c.has_input(4) ? c.in(4).as<const double>() + shift : nullptr;
+        const double* plane = x.as<const double>() + (n * x.shape[1] + channel) * height * width;
+        double* to = under.data<double>().data() + item * positions;
         for (int64_t p = 0; p < positions; ++p) {
           const int64_t y0 = p / columns * w.stride[0] - w.pad_begin[0] + k / kw * w.dilation[0];
           const int64_t x0 = p % columns * w.stride[1] - w.pad_begin[1] + k % kw * w.dilation[1];
-          to[p] =
-              sample(plane, height, width, static_cast<T>(y0) + dy[p], static_cast<T>(x0) + dx[p]);
+          to[p] = sample(plane, height, width, static_cast<double>(y0) + dy[p],
+                         static_cast<double>(x0) + dx[p]);
           if (mask != nullptr) to[p] *= mask[p];
         }
       }
     });
     for (int64_t g = 0; g < group; ++g) {
       const int64_t depth = in_channels * kernel;
-      T* to = out.as<T>() + (n * out.shape[1] + g * out_channels) * positions;
-      multiply(c.pool, weight.as<const T>() + g * out_channels * depth, depth, 1,
-               under.data<T>().data() + g * depth * positions, to, out_channels, positions, depth);
+      double* to = out.as<double>() + (n * out.shape[1] + g * out_channels) * positions;
+      multiply(c.pool, weight.as<const double>() + g * out_channels * depth, depth, 1,
+               under.data<double>().data() + g * depth * positions, to, out_channels, positions,
+               depth);
       for (int64_t m = 0; c.has_input(3) && m < out_channels; ++m) {
-        const T bias = c.in(3).as<const T>()[g * out_channels + m];
+        const double bias = c.in(3).as<const double>()[g * out_channels + m];
         for (int64_t p = 0; p < positions; ++p) to[m * positions + p] += bias;
       }
     }
@@ -201,7 +200,8 @@ Status run_deform(KernelContext& c) {
   }
   OCTAVO_ASSIGN(const TensorView out, c.make_output(0, x.dtype, shape));
   if (out.elements() == 0) return {};
-  return visit_float(x.dtype, [&]<class T>() { return run_deform_typed<T>(c, out); });
+  OCTAVO_TRY(check_double(x.dtype));
+  return run_deform_typed(c, out);
 }
 
 constexpr OpDef kOps[] = {
@@ -211,14 +211,14 @@ constexpr OpDef kOps[] = {
      .max_inputs = 3,
      .fields = kCol2ImFields,
      .infer = infer_col2im,
-     .reference = half_as_float<run_col2im>},
+     .reference = in_double<run_col2im>},
     {.kind = OpKind::kDeformConv,
      .name = "DeformConv",
      .min_inputs = 3,
      .max_inputs = 5,
      .fields = kDeformConvFields,
      .infer = infer_deform,
-     .reference = half_as_float<run_deform>},
+     .reference = in_double<run_deform>},
 };
 
 }  // namespace

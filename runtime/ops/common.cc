@@ -99,9 +99,11 @@ DType widen_half(DType dtype) {
   return dtype == DType::kF16 || dtype == DType::kBF16 ? DType::kF32 : dtype;
 }
 
+DType widen_real(DType dtype) { return dtype_info(dtype).is_float ? DType::kF64 : dtype; }
+
 DType widen_number(DType dtype) {
   const DTypeInfo& info = dtype_info(dtype);
-  if (info.is_float) return widen_half(dtype);
+  if (info.is_float) return DType::kF64;
   if (info.is_int) return info.is_signed ? DType::kI64 : DType::kU64;
   return dtype == DType::kBool ? DType::kU64 : dtype;
 }

@@ -45,7 +45,9 @@ Status cast_elements(const TensorView& in, const TensorView& out);
 
 /// f32 for the half-precision types, every other dtype itself.
 DType widen_half(DType dtype);
-/// f32, f64, i64 or u64: the type in which sums and comparisons of `dtype` are exact.
+/// f64 for every type of real numbers, every other dtype itself.
+DType widen_real(DType dtype);
+/// f64, i64 or u64: the type in which sums and comparisons of `dtype` are exact.
 DType widen_number(DType dtype);
 
 /// Runs `reference` on inputs and outputs converted by `widen`, which spares it template instances
@@ -58,21 +60,23 @@ Status half_as_float(KernelContext& context) {
   return run_widened(context, kReference, widen_half);
 }
 
-/// fn<T>() for f32 and f64.
-template <class Fn>
-Status visit_float(DType dtype, Fn&& fn) {
-  switch (dtype) {
-    case DType::kF32: return fn.template operator()<float>();
-    case DType::kF64: return fn.template operator()<double>();
-    default: return bad_dtype(dtype);
-  }
+/// The same in double precision: for operators whose float path is a kernel, or is rarely run, one
+/// template instance less.
+template <ReferenceFn kReference>
+Status in_double(KernelContext& context) {
+  return run_widened(context, kReference, widen_real);
+}
+
+/// An error unless the dtype is f64: what in_double gives a reference.
+inline Status check_double(DType dtype) {
+  if (dtype != DType::kF64) return bad_dtype(dtype);
+  return {};
 }
 
 /// fn<T>() for the types of widen_number.
 template <class Fn>
 Status visit_wide(DType dtype, Fn&& fn) {
   switch (dtype) {
-    case DType::kF32: return fn.template operator()<float>();
     case DType::kF64: return fn.template operator()<double>();
     case DType::kI64: return fn.template operator()<int64_t>();
     case DType::kU64: return fn.template operator()<uint64_t>();

@@ -315,7 +315,6 @@ Status einsum(KernelContext& context) {
   const DType dtype = context.in(0).dtype;
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, dtype, output_shape(equation, sizes)));
   switch (dtype) {
-    case DType::kF32: return einsum_of<float>(context, equation, sizes, out);
     case DType::kF64: return einsum_of<double>(context, equation, sizes, out);
     case DType::kI64:
     case DType::kU64: return einsum_of<uint64_t>(context, equation, sizes, out);
@@ -366,14 +365,13 @@ Status det(KernelContext& context) {
   const int64_t n = x.shape.back();
   const Shape shape(x.shape.dims().first(static_cast<size_t>(rank - 2)));
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, x.dtype, shape));
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    std::vector<double> matrix(static_cast<size_t>(n * n));
-    for (int64_t i = 0; i < out.elements(); ++i) {
-      std::copy_n(x.as<const T>() + i * n * n, n * n, matrix.begin());
-      out.as<T>()[i] = static_cast<T>(determinant(matrix.data(), n));
-    }
-    return {};
-  });
+  OCTAVO_TRY(check_double(x.dtype));
+  std::vector<double> matrix(static_cast<size_t>(n * n));
+  for (int64_t i = 0; i < out.elements(); ++i) {
+    std::copy_n(x.as<const double>() + i * n * n, n * n, matrix.begin());
+    out.as<double>()[i] = static_cast<double>(determinant(matrix.data(), n));
+  }
+  return {};
 }
 
 constexpr FieldDef kEinsumFields[] = {required(string_field("equation"))};
@@ -386,7 +384,7 @@ constexpr OpDef kRows[] = {
      .infer = infer_einsum,
      .reference = einsum_widened,
      .mixed = kInferHalf},
-    {.kind = OpKind::kDet, .name = "Det", .infer = infer_det, .reference = half_as_float<det>},
+    {.kind = OpKind::kDet, .name = "Det", .infer = infer_det, .reference = in_double<det>},
 };
 
 }  // namespace

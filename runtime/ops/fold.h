@@ -26,48 +26,46 @@ Status for_each_folded(const TensorView& x, const Shape& kept, Acc* accumulators
 }
 
 /// Sum of term(x[i]) in double precision, in four interleaved sums: a fixed order, and quick.
-template <class T, class Term>
-double sum_terms(const T* x, int64_t count, const Term& term) {
+template <class Term>
+double sum_terms(const double* x, int64_t count, const Term& term) {
   double sums[4] = {};
   int64_t i = 0;
   for (; i + 4 <= count; i += 4) {
-    for (int64_t lane = 0; lane < 4; ++lane) sums[lane] += term(static_cast<double>(x[i + lane]));
+    for (int64_t lane = 0; lane < 4; ++lane) sums[lane] += term(x[i + lane]);
   }
-  for (; i < count; ++i) sums[0] += term(static_cast<double>(x[i]));
+  for (; i < count; ++i) sums[0] += term(x[i]);
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-/// Mean and variance (of the population) by position in `kept`, for f32 or f64.
+/// Mean and variance (of the population) by position in `kept`, for f64.
 struct Moments {
   std::vector<double> mean, variance;
 };
-template <class T>
-Result<Moments> fold_moments(const TensorView& x, const Shape& kept) {
+inline Result<Moments> fold_moments(const TensorView& x, const Shape& kept) {
   const int64_t folds = kept.elements();
   const double count = folds > 0 ? static_cast<double>(x.elements() / folds) : 0;
   Moments moments;
   moments.mean.resize(static_cast<size_t>(folds));
   moments.variance.resize(static_cast<size_t>(folds));
-  OCTAVO_TRY((for_each_folded<const T>(x, kept, moments.mean.data(),
-                                       [](const T* row, int64_t n, double* sum, int64_t step) {
-                                         if (step == 0) {
-                                           *sum += sum_terms(row, n, [](double v) { return v; });
-                                         } else {
-                                           for (int64_t i = 0; i < n; ++i)
-                                             sum[i] += static_cast<double>(row[i]);
-                                         }
-                                       })));
+  OCTAVO_TRY((for_each_folded<const double>(
+      x, kept, moments.mean.data(), [](const double* row, int64_t n, double* sum, int64_t step) {
+        if (step == 0) {
+          *sum += sum_terms(row, n, [](double v) { return v; });
+        } else {
+          for (int64_t i = 0; i < n; ++i) sum[i] += row[i];
+        }
+      })));
   for (double& mean : moments.mean) mean /= count;
   const double* means = moments.mean.data();
   double* variances = moments.variance.data();
-  OCTAVO_TRY((for_each_folded<const T>(
-      x, kept, variances, [&](const T* row, int64_t n, double* sum, int64_t step) {
+  OCTAVO_TRY((for_each_folded<const double>(
+      x, kept, variances, [&](const double* row, int64_t n, double* sum, int64_t step) {
         const double* mean = means + (sum - variances);
         if (step == 0) {
           *sum += sum_terms(row, n, [m = *mean](double v) { return (v - m) * (v - m); });
         } else {
           for (int64_t i = 0; i < n; ++i) {
-            const double d = static_cast<double>(row[i]) - mean[i];
+            const double d = row[i] - mean[i];
             sum[i] += d * d;
           }
         }

@@ -280,7 +280,7 @@ Status infer_unique(InferContext& c) {
 
 // Numbers as unsigned integers of the same order; NaN comes last, -0 equals 0.
 Result<Tensor> order_keys(const TensorView& in) {
-  const DType wide = widen_number(in.dtype) == DType::kF32 ? DType::kF64 : widen_number(in.dtype);
+  const DType wide = widen_number(in.dtype);
   OCTAVO_ASSIGN(Tensor keys, Tensor::create(wide, in.shape));
   OCTAVO_TRY(cast_elements(in, keys.view()));
   constexpr uint64_t kSign = uint64_t{1} << 63;

@@ -106,7 +106,6 @@ int axis_taps(const SampleAxis& axis, double at, bool align, Sampling mode, Padd
   return 4;
 }
 
-template <class T>
 void sample_grid(const TensorView& x, const TensorView& grid, const TensorView& out, bool align,
                  Sampling mode, Padding padding, ThreadPool* pool) {
   const int spatial = x.shape.rank() - 2;
@@ -128,7 +127,7 @@ void sample_grid(const TensorView& x, const TensorView& grid, const TensorView& 
       taps[0] = {0, 1};
       for (int i = 0; i < spatial; ++i) {
         std::array<Tap, 4> along;
-        const auto at = static_cast<double>(grid.as<const T>()[p * spatial + spatial - 1 - i]);
+        const auto at = grid.as<const double>()[p * spatial + spatial - 1 - i];
         const int added =
             axis_taps(axes[static_cast<size_t>(i)], at, align, mode, padding, along.data());
         std::array<Tap, 64> product;
@@ -147,13 +146,13 @@ void sample_grid(const TensorView& x, const TensorView& grid, const TensorView& 
       }
       const int64_t n = p / points;
       for (int64_t c = 0; c < channels; ++c) {
-        const T* from = x.as<const T>() + (n * channels + c) * plane;
+        const double* from = x.as<const double>() + (n * channels + c) * plane;
         double sum = 0;
         for (int k = 0; k < count; ++k) {
           const Tap& tap = taps[static_cast<size_t>(k)];
-          sum += tap.weight * static_cast<double>(from[tap.offset]);
+          sum += tap.weight * from[tap.offset];
         }
-        out.as<T>()[(n * channels + c) * points + p % points] = static_cast<T>(sum);
+        out.as<double>()[(n * channels + c) * points + p % points] = sum;
       }
     }
   });
@@ -185,18 +184,15 @@ Status run_grid_sample(KernelContext& c) {
   if (out.elements() == 0) return {};
   if (x.elements() == 0) return fail(ErrorCode::kShapeMismatch, "an empty image");
   if (grid.dtype != x.dtype) return bad_dtype(grid.dtype);
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    sample_grid<T>(x, grid, out, c.node.get_int("align_corners") != 0, sampling, padding, c.pool);
-    return {};
-  });
+  OCTAVO_TRY(check_double(x.dtype));
+  sample_grid(x, grid, out, c.node.get_int("align_corners") != 0, sampling, padding, c.pool);
+  return {};
 }
 
-DType widen_to_float(DType dtype) {
-  return dtype == DType::kF64 || dtype == DType::kString ? dtype : DType::kF32;
-}
+DType widen_to_double(DType dtype) { return dtype == DType::kString ? dtype : DType::kF64; }
 
 Status run_grid_sample_widened(KernelContext& c) {
-  return run_widened(c, run_grid_sample, widen_to_float);
+  return run_widened(c, run_grid_sample, widen_to_double);
 }
 
 // ---- AffineGrid ----
@@ -227,26 +223,27 @@ Status infer_affine_grid(InferContext& c) {
   return {};
 }
 
-template <class T>
 void fill_affine_grid(const TensorView& theta, const TensorView& out, bool align) {
   const int spatial = out.shape.rank() - 2;
   const auto width = static_cast<int64_t>(spatial);
   std::array<int64_t, 3> size{1, 1, 1};  // depth, height, width
   for (int i = 0; i < spatial; ++i) size[static_cast<size_t>(3 - spatial + i)] = out.shape[1 + i];
   const auto place = [&](int64_t i, int64_t count) {
-    if (align) return count == 1 ? T{0} : static_cast<T>(2 * i) / static_cast<T>(count - 1) - 1;
-    return static_cast<T>(2 * i + 1) / static_cast<T>(count) - 1;
+    if (align)
+      return count == 1 ? double{0}
+                        : static_cast<double>(2 * i) / static_cast<double>(count - 1) - 1;
+    return static_cast<double>(2 * i + 1) / static_cast<double>(count) - 1;
   };
-  T* to = out.as<T>();
+  double* to = out.as<double>();
   for (int64_t n = 0; n < out.shape[0]; ++n) {
-    const T* matrix = theta.as<const T>() + n * width * (width + 1);
+    const double* matrix = theta.as<const double>() + n * width * (width + 1);
     for (int64_t d = 0; d < size[0]; ++d) {
       for (int64_t h = 0; h < size[1]; ++h) {
         for (int64_t w = 0; w < size[2]; ++w) {
-          const T at[] = {place(w, size[2]), place(h, size[1]), place(d, size[0])};
+          const double at[] = {place(w, size[2]), place(h, size[1]), place(d, size[0])};
           for (int64_t row = 0; row < width; ++row) {
-            const T* weights = matrix + row * (width + 1);
-            T sum = weights[width];
+            const double* weights = matrix + row * (width + 1);
+            double sum = weights[width];
             for (int64_t k = 0; k < width; ++k) sum += weights[k] * at[k];
             *to++ = sum;
           }
@@ -265,10 +262,9 @@ Status run_affine_grid(KernelContext& c) {
                 "; expected ", Shape{shape[0], spatial, spatial + 1}.to_string());
   }
   OCTAVO_ASSIGN(const TensorView out, c.make_output(0, theta.dtype, shape));
-  return visit_float(theta.dtype, [&]<class T>() -> Status {
-    fill_affine_grid<T>(theta, out, c.node.get_int("align_corners") != 0);
-    return {};
-  });
+  OCTAVO_TRY(check_double(theta.dtype));
+  fill_affine_grid(theta, out, c.node.get_int("align_corners") != 0);
+  return {};
 }
 
 constexpr OpDef kOps[] = {
@@ -285,7 +281,7 @@ constexpr OpDef kOps[] = {
      .max_inputs = 2,
      .fields = kAffineGridFields,
      .infer = infer_affine_grid,
-     .reference = half_as_float<run_affine_grid>},
+     .reference = in_double<run_affine_grid>},
 };
 
 }  // namespace

@@ -47,41 +47,39 @@ Result<LossDims> loss_dims(const KernelContext& context) {
 }
 
 /// The loss of log-probabilities [N, C, positions].
-template <class T>
-Status likelihood_loss(KernelContext& context, const LossDims& dims, const T* log_probs) {
+Status likelihood_loss(KernelContext& context, const LossDims& dims, const double* log_probs) {
   OCTAVO_ASSIGN(const Shape shape, loss_shape(context.node, context.in(1).shape));
   OCTAVO_ASSIGN(const std::vector<int64_t> labels, to_int64s(context.in(1)));
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, context.in(0).dtype, shape));
-  const T* weights = context.has_input(2) ? context.in(2).as<const T>() : nullptr;
+  const double* weights = context.has_input(2) ? context.in(2).as<const double>() : nullptr;
   const int64_t ignored = context.node.get_int("ignore_index");
   const std::string_view reduction = context.node.get_string("reduction");
   double total = 0, weight_total = 0;
   for (int64_t i = 0; i < dims.batch * dims.positions; ++i) {
     const int64_t label = labels[static_cast<size_t>(i)];
-    T loss = 0;
+    double loss = 0;
     if (ignored == kIgnoreNone || label != ignored) {
       if (label < 0 || label >= dims.classes) {
         return fail(ErrorCode::kInvalidData, "label ", label, " is outside the ", dims.classes,
                     " classes");
       }
       const int64_t n = i / dims.positions, position = i % dims.positions;
-      const T weight = weights == nullptr ? T(1) : weights[label];
+      const double weight = weights == nullptr ? double(1) : weights[label];
       loss = -log_probs[(n * dims.classes + label) * dims.positions + position] * weight;
       weight_total += static_cast<double>(weight);
     }
-    if (reduction == "none") out.as<T>()[i] = loss;
+    if (reduction == "none") out.as<double>()[i] = loss;
     total += static_cast<double>(loss);
   }
-  if (reduction == "sum") *out.as<T>() = static_cast<T>(total);
-  if (reduction == "mean") *out.as<T>() = static_cast<T>(total / weight_total);
+  if (reduction == "sum") *out.as<double>() = static_cast<double>(total);
+  if (reduction == "mean") *out.as<double>() = static_cast<double>(total / weight_total);
   return {};
 }
 
 Status nll_loss(KernelContext& context) {
   OCTAVO_ASSIGN(const LossDims dims, loss_dims(context));
-  return visit_float(context.in(0).dtype, [&]<class T>() -> Status {
-    return likelihood_loss(context, dims, context.in(0).as<const T>());
-  });
+  OCTAVO_TRY(check_double(context.in(0).dtype));
+  return likelihood_loss(context, dims, context.in(0).as<const double>());
 }
 
 Status softmax_cross_entropy(KernelContext& context) {
@@ -95,24 +93,23 @@ Status softmax_cross_entropy(KernelContext& context) {
     OCTAVO_ASSIGN(holder, Tensor::create(scores.dtype, scores.shape));
     log_probs = holder.view();
   }
-  return visit_float(scores.dtype, [&]<class T>() -> Status {
-    for (int64_t i = 0; dims.classes > 0 && i < dims.batch * dims.positions; ++i) {
-      const int64_t at = i / dims.positions * dims.classes * dims.positions + i % dims.positions;
-      const T* x = scores.as<const T>() + at;
-      T* y = log_probs.as<T>() + at;
-      T largest = x[0];
-      for (int64_t c = 1; c < dims.classes; ++c) largest = std::max(largest, x[c * dims.positions]);
-      double sum = 0;
-      for (int64_t c = 0; c < dims.classes; ++c) {
-        sum += std::exp(static_cast<double>(x[c * dims.positions] - largest));
-      }
-      const T log_sum = static_cast<T>(std::log(sum));
-      for (int64_t c = 0; c < dims.classes; ++c) {
-        y[c * dims.positions] = x[c * dims.positions] - largest - log_sum;
-      }
+  OCTAVO_TRY(check_double(scores.dtype));
+  for (int64_t i = 0; dims.classes > 0 && i < dims.batch * dims.positions; ++i) {
+    const int64_t at = i / dims.positions * dims.classes * dims.positions + i % dims.positions;
+    const double* x = scores.as<const double>() + at;
+    double* y = log_probs.as<double>() + at;
+    double largest = x[0];
+    for (int64_t c = 1; c < dims.classes; ++c) largest = std::max(largest, x[c * dims.positions]);
+    double sum = 0;
+    for (int64_t c = 0; c < dims.classes; ++c) {
+      sum += std::exp(static_cast<double>(x[c * dims.positions] - largest));
     }
-    return likelihood_loss(context, dims, log_probs.as<const T>());
-  });
+    const double log_sum = static_cast<double>(std::log(sum));
+    for (int64_t c = 0; c < dims.classes; ++c) {
+      y[c * dims.positions] = x[c * dims.positions] - largest - log_sum;
+    }
+  }
+  return likelihood_loss(context, dims, log_probs.as<const double>());
 }
 
 constexpr FieldDef kFields[] = {int_field("ignore_index", kIgnoreNone),
@@ -125,7 +122,7 @@ constexpr OpDef kRows[] = {
      .max_inputs = 3,
      .fields = kFields,
      .infer = infer_loss,
-     .reference = half_as_float<nll_loss>},
+     .reference = in_double<nll_loss>},
     {.kind = OpKind::kSoftmaxCrossEntropyLoss,
      .name = "SoftmaxCrossEntropyLoss",
      .min_inputs = 2,
@@ -133,7 +130,7 @@ constexpr OpDef kRows[] = {
      .max_outputs = 2,
      .fields = kFields,
      .infer = infer_loss,
-     .reference = half_as_float<softmax_cross_entropy>},
+     .reference = in_double<softmax_cross_entropy>},
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Normalizations. Statistics are in double precision, elements in the tensor's own.
+// Normalizations, in double precision.
 #include <algorithm>
 
 #include "runtime/ops/common.h"
@@ -37,12 +37,11 @@ Status infer_batch_norm(InferContext& context) {
 }
 
 /// y = x * factor[c] + offset[c] along axis 1.
-template <class T>
-void scale_channels(ThreadPool* pool, const TensorView& x, const TensorView& out, const T* factor,
-                    const T* offset) {
+void scale_channels(ThreadPool* pool, const TensorView& x, const TensorView& out,
+                    const double* factor, const double* offset) {
   const AxisSplit split = split_axis(x, 1);
-  const T* in = x.as<const T>();
-  T* y = out.as<T>();
+  const double* in = x.as<const double>();
+  double* y = out.as<double>();
   if (split.inner == 1) {
     parallel_for(pool, split.outer, 16384 / std::max<int64_t>(split.dim, 1) + 1,
                  [&](int64_t begin, int64_t end) {
@@ -57,7 +56,7 @@ void scale_channels(ThreadPool* pool, const TensorView& x, const TensorView& out
   parallel_for(pool, split.outer * split.dim, 16384 / std::max<int64_t>(split.inner, 1) + 1,
                [&](int64_t begin, int64_t end) {
                  for (int64_t p = begin; p < end; ++p) {
-                   const T f = factor[p % split.dim], b = offset[p % split.dim];
+                   const double f = factor[p % split.dim], b = offset[p % split.dim];
                    for (int64_t i = p * split.inner; i < (p + 1) * split.inner; ++i) {
                      y[i] = in[i] * f + b;
                    }
@@ -73,66 +72,64 @@ Status batch_norm(KernelContext& context) {
   const double epsilon = context.node.get_float("epsilon");
   const bool training = context.node.get_int("training_mode") != 0;
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, x.dtype, x.shape));
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    const auto count = static_cast<size_t>(channels);
-    std::vector<double> mean(context.in(3).as<const T>(), context.in(3).as<const T>() + count);
-    std::vector<double> variance(context.in(4).as<const T>(), context.in(4).as<const T>() + count);
-    if (training) {
-      std::vector<int64_t> axes;
-      for (int d = 0; d < x.shape.rank(); ++d) {
-        if (d != 1) axes.push_back(d);
-      }
-      OCTAVO_ASSIGN(const Moments moments, fold_moments<T>(x, folded_shape(x.shape, axes, true)));
-      const double momentum = context.node.get_float("momentum");
-      const auto update = [&](size_t i, const std::vector<double>& running,
-                              const std::vector<double>& batch) -> Status {
-        if (!context.has_output(i)) return {};
-        OCTAVO_ASSIGN(const TensorView y, context.make_output(i, x.dtype, Shape{channels}));
-        for (size_t c = 0; c < count; ++c) {
-          y.as<T>()[c] = static_cast<T>(running[c] * momentum + batch[c] * (1 - momentum));
-        }
-        return {};
-      };
-      OCTAVO_TRY(update(1, mean, moments.mean));
-      OCTAVO_TRY(update(2, variance, moments.variance));
-      mean = moments.mean;
-      variance = moments.variance;
-    } else {
-      for (size_t i = 1; i < 3; ++i) {
-        if (!context.has_output(i)) continue;
-        OCTAVO_ASSIGN(const TensorView y, context.make_output(i, x.dtype, Shape{channels}));
-        copy_elements(context.in(i + 2), y);
-      }
+  OCTAVO_TRY(check_double(x.dtype));
+  const auto count = static_cast<size_t>(channels);
+  std::vector<double> mean(context.in(3).as<const double>(),
+                           context.in(3).as<const double>() + count);
+  std::vector<double> variance(context.in(4).as<const double>(),
+                               context.in(4).as<const double>() + count);
+  if (training) {
+    std::vector<int64_t> axes;
+    for (int d = 0; d < x.shape.rank(); ++d) {
+      if (d != 1) axes.push_back(d);
     }
-    std::vector<T> factor(count), offset(count);
-    for (size_t c = 0; c < count; ++c) {
-      const double f =
-          static_cast<double>(context.in(1).as<const T>()[c]) / std::sqrt(variance[c] + epsilon);
-      factor[c] = static_cast<T>(f);
-      offset[c] = static_cast<T>(static_cast<double>(context.in(2).as<const T>()[c]) - mean[c] * f);
+    OCTAVO_ASSIGN(const Moments moments, fold_moments(x, folded_shape(x.shape, axes, true)));
+    const double momentum = context.node.get_float("momentum");
+    const auto update = [&](size_t i, const std::vector<double>& running,
+                            const std::vector<double>& batch) -> Status {
+      if (!context.has_output(i)) return {};
+      OCTAVO_ASSIGN(const TensorView y, context.make_output(i, x.dtype, Shape{channels}));
+      for (size_t c = 0; c < count; ++c) {
+        y.as<double>()[c] = running[c] * momentum + batch[c] * (1 - momentum);
+      }
+      return {};
+    };
+    OCTAVO_TRY(update(1, mean, moments.mean));
+    OCTAVO_TRY(update(2, variance, moments.variance));
+    mean = moments.mean;
+    variance = moments.variance;
+  } else {
+    for (size_t i = 1; i < 3; ++i) {
+      if (!context.has_output(i)) continue;
+      OCTAVO_ASSIGN(const TensorView y, context.make_output(i, x.dtype, Shape{channels}));
+      copy_elements(context.in(i + 2), y);
     }
-    scale_channels<T>(context.pool, x, out, factor.data(), offset.data());
-    return {};
-  });
+  }
+  std::vector<double> factor(count), offset(count);
+  for (size_t c = 0; c < count; ++c) {
+    factor[c] = context.in(1).as<const double>()[c] / std::sqrt(variance[c] + epsilon);
+    offset[c] = context.in(2).as<const double>()[c] - mean[c] * factor[c];
+  }
+  scale_channels(context.pool, x, out, factor.data(), offset.data());
+  return {};
 }
 
 /// Rows of `count` consecutive elements, each normalized to mean 0 and variance 1; then
 /// element(row, i, normalized) gives what is stored. Statistics of row r go to `keep` if it is set.
-template <class T, class Element, class Keep>
-void normalize_rows(ThreadPool* pool, const T* x, T* y, int64_t rows, int64_t count, double epsilon,
-                    const Element& element, const Keep& keep) {
+template <class Element, class Keep>
+void normalize_rows(ThreadPool* pool, const double* x, double* y, int64_t rows, int64_t count,
+                    double epsilon, const Element& element, const Keep& keep) {
   parallel_for(
       pool, rows, 16384 / std::max<int64_t>(count, 1) + 1, [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r) {
-          const T* from = x + r * count;
+          const double* from = x + r * count;
           const auto n = static_cast<double>(count);
           const double mean = sum_terms(from, count, [](double v) { return v; }) / n;
           const double variance =
               sum_terms(from, count, [mean](double v) { return (v - mean) * (v - mean); }) / n;
           const double inverse = 1 / std::sqrt(variance + epsilon);
-          const T m = static_cast<T>(mean), s = static_cast<T>(inverse);
           for (int64_t i = 0; i < count; ++i) {
-            y[r * count + i] = element(r, i, (from[i] - m) * s);
+            y[r * count + i] = element(r, i, (from[i] - mean) * inverse);
           }
           keep(r, mean, inverse);
         }
@@ -140,48 +137,33 @@ void normalize_rows(ThreadPool* pool, const T* x, T* y, int64_t rows, int64_t co
 }
 constexpr auto kKeepNothing = [](int64_t, double, double) {};
 
-Status instance_norm(KernelContext& context) {
-  const TensorView& x = context.in(0);
-  OCTAVO_TRY(check_has_channels(x.shape));
-  const int64_t channels = x.shape[1];
-  OCTAVO_TRY(check_per_channel(context, 1, 2, channels));
-  OCTAVO_ASSIGN(const TensorView out, context.make_output(0, x.dtype, x.shape));
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    const T* scale = context.in(1).as<const T>();
-    const T* bias = context.in(2).as<const T>();
-    normalize_rows(
-        context.pool, x.as<const T>(), out.as<T>(), x.shape[0] * channels,
-        x.shape.elements(2, x.shape.rank()), context.node.get_float("epsilon"),
-        [&](int64_t r, int64_t, T v) { return v * scale[r % channels] + bias[r % channels]; },
-        kKeepNothing);
-    return {};
-  });
-}
-
+// InstanceNormalization: every channel is a group.
 Status group_norm(KernelContext& context) {
   const TensorView& x = context.in(0);
   OCTAVO_TRY(check_has_channels(x.shape));
-  const int64_t channels = x.shape[1], groups = context.node.get_int("num_groups");
+  OCTAVO_TRY(check_double(x.dtype));
+  const int64_t channels = x.shape[1];
+  const bool is_instance = context.node.kind == OpKind::kInstanceNormalization;
+  const int64_t groups = is_instance ? channels : context.node.get_int("num_groups");
   OCTAVO_TRY(check_per_channel(context, 1, 2, channels));
-  if (groups <= 0 || channels % groups != 0) {
+  if (groups < 0 || (groups == 0 ? channels : channels % groups) != 0) {
     return fail(ErrorCode::kShapeMismatch, channels, " channels do not form ", groups, " groups");
   }
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, x.dtype, x.shape));
+  if (groups == 0) return {};
   const int64_t plane = x.shape.elements(2, x.shape.rank());
   const int64_t per_group = channels / groups;
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    const T* scale = context.in(1).as<const T>();
-    const T* bias = context.in(2).as<const T>();
-    normalize_rows(
-        context.pool, x.as<const T>(), out.as<T>(), x.shape[0] * groups, per_group * plane,
-        context.node.get_float("epsilon"),
-        [&](int64_t r, int64_t i, T v) {
-          const int64_t c = r % groups * per_group + i / plane;
-          return v * scale[c] + bias[c];
-        },
-        kKeepNothing);
-    return {};
-  });
+  const double* scale = context.in(1).as<const double>();
+  const double* bias = context.in(2).as<const double>();
+  normalize_rows(
+      context.pool, x.as<const double>(), out.as<double>(), x.shape[0] * groups, per_group * plane,
+      context.node.get_float("epsilon"),
+      [&](int64_t r, int64_t i, double v) {
+        const int64_t c = r % groups * per_group + i / plane;
+        return v * scale[c] + bias[c];
+      },
+      kKeepNothing);
+  return {};
 }
 
 Status infer_layer_norm(InferContext& context) {
@@ -225,23 +207,23 @@ Status layer_norm(KernelContext& context) {
     if (view.dtype == DType::kF32) view.as<float>()[row] = static_cast<float>(value);
     if (view.dtype == DType::kF64) view.as<double>()[row] = value;
   };
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    const T* scale = context.in(1).as<const T>();
-    const T* bias = context.has_input(2) ? context.in(2).as<const T>() : nullptr;
-    const int64_t scale_step = context.in(1).elements() == 1 ? 0 : 1;
-    const int64_t bias_step = bias == nullptr || context.in(2).elements() == 1 ? 0 : 1;
-    normalize_rows(
-        context.pool, x.as<const T>(), out.as<T>(), rows, count, context.node.get_float("epsilon"),
-        [&](int64_t, int64_t i, T v) {
-          const T scaled = v * scale[i * scale_step];
-          return bias == nullptr ? scaled : scaled + bias[i * bias_step];
-        },
-        [&](int64_t row, double mean, double inverse) {
-          store(stash[0], row, mean);
-          store(stash[1], row, inverse);
-        });
-    return {};
-  });
+  OCTAVO_TRY(check_double(x.dtype));
+  const double* scale = context.in(1).as<const double>();
+  const double* bias = context.has_input(2) ? context.in(2).as<const double>() : nullptr;
+  const int64_t scale_step = context.in(1).elements() == 1 ? 0 : 1;
+  const int64_t bias_step = bias == nullptr || context.in(2).elements() == 1 ? 0 : 1;
+  normalize_rows(
+      context.pool, x.as<const double>(), out.as<double>(), rows, count,
+      context.node.get_float("epsilon"),
+      [&](int64_t, int64_t i, double v) {
+        const double scaled = v * scale[i * scale_step];
+        return bias == nullptr ? scaled : scaled + bias[i * bias_step];
+      },
+      [&](int64_t row, double mean, double inverse) {
+        store(stash[0], row, mean);
+        store(stash[1], row, inverse);
+      });
+  return {};
 }
 
 Status mean_variance_norm(KernelContext& context) {
@@ -251,23 +233,22 @@ Status mean_variance_norm(KernelContext& context) {
   if (axes.empty()) axes = {0, 2, 3};
   OCTAVO_TRY(normalize_axes(axes, x.shape.rank()));
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, x.dtype, x.shape));
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    const Shape kept = folded_shape(x.shape, axes, true);
-    OCTAVO_ASSIGN(Moments moments, fold_moments<T>(x, kept));
-    // ONNX's function adds epsilon to the deviation, not to the variance.
-    for (double& v : moments.variance) v = 1 / (std::sqrt(v) + 1e-9);
-    const double* inverses = moments.variance.data();
-    double* means = moments.mean.data();
-    return for_each_folded<const T>(
-        x, kept, means, [&](const T* row, int64_t n, double* mean, int64_t step) {
-          const double* inverse = inverses + (mean - means);
-          T* y = out.as<T>() + (row - x.as<const T>());
-          for (int64_t i = 0; i < n; ++i) {
-            y[i] =
-                static_cast<T>((static_cast<double>(row[i]) - mean[i * step]) * inverse[i * step]);
-          }
-        });
-  });
+  OCTAVO_TRY(check_double(x.dtype));
+  const Shape kept = folded_shape(x.shape, axes, true);
+  OCTAVO_ASSIGN(Moments moments, fold_moments(x, kept));
+  // ONNX's function adds epsilon to the deviation, not to the variance.
+  for (double& v : moments.variance) v = 1 / (std::sqrt(v) + 1e-9);
+  const double* inverses = moments.variance.data();
+  double* means = moments.mean.data();
+  return for_each_folded<const double>(
+      x, kept, means, [&](const double* row, int64_t n, double* mean, int64_t step) {
+        const double* inverse = inverses + (mean - means);
+        double* y = out.as<double>() + (row - x.as<const double>());
+        for (int64_t i = 0; i < n; ++i) {
+          y[i] = static_cast<double>((static_cast<double>(row[i]) - mean[i * step]) *
+                                     inverse[i * step]);
+        }
+      });
 }
 
 Status lp_norm(KernelContext& context) {
@@ -277,24 +258,23 @@ Status lp_norm(KernelContext& context) {
   if (p != 1 && p != 2) return fail(ErrorCode::kInvalidModel, "p must be 1 or 2, not ", p);
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, x.dtype, x.shape));
   const AxisSplit split = split_axis(x, axis);
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    for (int64_t j = 0; j < split.outer * split.inner; ++j) {
-      const int64_t at = j / split.inner * split.dim * split.inner + j % split.inner;
-      const T* from = x.as<const T>() + at;
-      T* to = out.as<T>() + at;
-      double sum = 0;
-      for (int64_t d = 0; d < split.dim; ++d) {
-        const auto value = static_cast<double>(from[d * split.inner]);
-        sum += p == 1 ? std::abs(value) : value * value;
-      }
-      const double norm = p == 1 ? sum : std::sqrt(sum);
-      for (int64_t d = 0; d < split.dim; ++d) {
-        const auto value = static_cast<double>(from[d * split.inner]);
-        to[d * split.inner] = norm == 0 ? T(0) : static_cast<T>(value / norm);
-      }
+  OCTAVO_TRY(check_double(x.dtype));
+  for (int64_t j = 0; j < split.outer * split.inner; ++j) {
+    const int64_t at = j / split.inner * split.dim * split.inner + j % split.inner;
+    const double* from = x.as<const double>() + at;
+    double* to = out.as<double>() + at;
+    double sum = 0;
+    for (int64_t d = 0; d < split.dim; ++d) {
+      const auto value = from[d * split.inner];
+      sum += p == 1 ? std::abs(value) : value * value;
     }
-    return {};
-  });
+    const double norm = p == 1 ? sum : std::sqrt(sum);
+    for (int64_t d = 0; d < split.dim; ++d) {
+      const auto value = from[d * split.inner];
+      to[d * split.inner] = norm == 0 ? 0 : value / norm;
+    }
+  }
+  return {};
 }
 
 Status lrn(KernelContext& context) {
@@ -307,32 +287,30 @@ Status lrn(KernelContext& context) {
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, x.dtype, x.shape));
   const AxisSplit split = split_axis(x, 1);
   const int64_t before = (size - 1) / 2, after = size - 1 - before;
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    parallel_for(context.pool, split.outer, 1, [&](int64_t begin, int64_t end) {
-      std::vector<double> sums(static_cast<size_t>(split.inner));
-      for (int64_t o = begin; o < end; ++o) {
-        const T* from = x.as<const T>() + o * split.dim * split.inner;
-        T* to = out.as<T>() + o * split.dim * split.inner;
-        for (int64_t c = 0; c < split.dim; ++c) {
-          std::ranges::fill(sums, 0.0);
-          const int64_t first = std::max<int64_t>(c - before, 0);
-          const int64_t last = c + std::min(after, split.dim - 1 - c);
-          for (int64_t k = first; k <= last; ++k) {
-            for (int64_t i = 0; i < split.inner; ++i) {
-              const auto value = static_cast<double>(from[k * split.inner + i]);
-              sums[static_cast<size_t>(i)] += value * value;
-            }
-          }
+  OCTAVO_TRY(check_double(x.dtype));
+  parallel_for(context.pool, split.outer, 1, [&](int64_t begin, int64_t end) {
+    std::vector<double> sums(static_cast<size_t>(split.inner));
+    for (int64_t o = begin; o < end; ++o) {
+      const double* from = x.as<const double>() + o * split.dim * split.inner;
+      double* to = out.as<double>() + o * split.dim * split.inner;
+      for (int64_t c = 0; c < split.dim; ++c) {
+        std::ranges::fill(sums, 0.0);
+        const int64_t first = std::max<int64_t>(c - before, 0);
+        const int64_t last = c + std::min(after, split.dim - 1 - c);
+        for (int64_t k = first; k <= last; ++k) {
           for (int64_t i = 0; i < split.inner; ++i) {
-            const double scale = std::pow(bias + alpha * sums[static_cast<size_t>(i)], beta);
-            to[c * split.inner + i] =
-                static_cast<T>(static_cast<double>(from[c * split.inner + i]) / scale);
+            const auto value = from[k * split.inner + i];
+            sums[static_cast<size_t>(i)] += value * value;
           }
         }
+        for (int64_t i = 0; i < split.inner; ++i) {
+          const double scale = std::pow(bias + alpha * sums[static_cast<size_t>(i)], beta);
+          to[c * split.inner + i] = from[c * split.inner + i] / scale;
+        }
       }
-    });
-    return {};
+    }
   });
+  return {};
 }
 
 constexpr FieldDef kBatchNormFields[] = {
@@ -355,7 +333,7 @@ constexpr OpDef kRows[] = {
      .max_outputs = 3,
      .fields = kBatchNormFields,
      .infer = infer_batch_norm,
-     .reference = half_as_float<batch_norm>,
+     .reference = in_double<batch_norm>,
      .mixed = {.policy = MixedPolicy::kInfer, .data_inputs = 1},
      .layout = LayoutRule::kAgnostic},
     {.kind = OpKind::kInstanceNormalization,
@@ -364,7 +342,7 @@ constexpr OpDef kRows[] = {
      .max_inputs = 3,
      .fields = kEpsilonFields,
      .infer = infer_like_input,
-     .reference = half_as_float<instance_norm>,
+     .reference = in_double<group_norm>,
      .mixed = kInferHalf},
     {.kind = OpKind::kLayerNormalization,
      .name = "LayerNormalization",
@@ -373,7 +351,7 @@ constexpr OpDef kRows[] = {
      .max_outputs = 3,
      .fields = kLayerNormFields,
      .infer = infer_layer_norm,
-     .reference = half_as_float<layer_norm>,
+     .reference = in_double<layer_norm>,
      .mixed = kInferHalf},
     {.kind = OpKind::kGroupNormalization,
      .name = "GroupNormalization",
@@ -381,25 +359,25 @@ constexpr OpDef kRows[] = {
      .max_inputs = 3,
      .fields = kGroupNormFields,
      .infer = infer_like_input,
-     .reference = half_as_float<group_norm>,
+     .reference = in_double<group_norm>,
      .mixed = kInferHalf},
     {.kind = OpKind::kMeanVarianceNormalization,
      .name = "MeanVarianceNormalization",
      .fields = kMvnFields,
      .infer = infer_like_input,
-     .reference = half_as_float<mean_variance_norm>,
+     .reference = in_double<mean_variance_norm>,
      .layout = LayoutRule::kAgnostic},
     {.kind = OpKind::kLpNormalization,
      .name = "LpNormalization",
      .fields = kLpNormFields,
      .infer = infer_like_input,
-     .reference = half_as_float<lp_norm>,
+     .reference = in_double<lp_norm>,
      .layout = LayoutRule::kAgnostic},
     {.kind = OpKind::kLRN,
      .name = "LRN",
      .fields = kLrnFields,
      .infer = infer_like_input,
-     .reference = half_as_float<lrn>,
+     .reference = in_double<lrn>,
      .layout = LayoutRule::kAgnostic},
 };
 

@@ -4,6 +4,7 @@
 
 #include "runtime/infer.h"
 #include "runtime/ops/average.h"
+#include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/spatial.h"
 
@@ -137,12 +138,17 @@ PoolGeometry global_geometry(const Shape& x) {
 }
 
 // Geometry and output of a pool that may be global.
-template <bool kGlobal>
+bool is_global(const Node& node) {
+  return node.kind == OpKind::kGlobalAveragePool || node.kind == OpKind::kGlobalMaxPool ||
+         node.kind == OpKind::kGlobalLpPool;
+}
+
 Result<PoolGeometry> prepare(KernelContext& c, TensorView& y) {
   const TensorView& x = c.in(0);
   Window window;
   Shape out;
-  if constexpr (kGlobal) {
+  const bool global = is_global(c.node);
+  if (global) {
     OCTAVO_TRY(check_rank(x.shape, 0));
     out = x.shape;
     for (int i = 2; i < out.rank(); ++i) out[i] = 1;
@@ -152,7 +158,7 @@ Result<PoolGeometry> prepare(KernelContext& c, TensorView& y) {
   const bool quantized = x.quant != nullptr;
   OCTAVO_ASSIGN(y, c.make_output(0, quantized ? c.out(0).dtype : x.dtype, out));
   if (y.elements() == 0) return PoolGeometry{};
-  return kGlobal ? global_geometry(x.shape) : geometry(window, x.shape, out);
+  return global ? global_geometry(x.shape) : geometry(window, x.shape, out);
 }
 
 // Calls fn(row pointer, width span) for every row of a window.
@@ -161,21 +167,6 @@ void for_each_row(const PoolGeometry& g, const T* plane, const Span& d, const Sp
                   const Fn& fn) {
   for (int64_t z = d.begin; z < d.end; z += d.step) {
     for (int64_t y = h.begin; y < h.end; y += h.step) fn(plane + (z * g.in[1] + y) * g.in[2]);
-  }
-}
-
-Status float_only(DType dtype) {
-  return fail(ErrorCode::kShapeMismatch, "dtype ", dtype_name(dtype), " is not supported");
-}
-
-template <class Fn>
-Status visit_float(DType dtype, Fn&& fn) {
-  switch (dtype) {
-    case DType::kF32: fn.template operator()<float>(); return {};
-    case DType::kF64: fn.template operator()<double>(); return {};
-    case DType::kF16: fn.template operator()<Float16>(); return {};
-    case DType::kBF16: fn.template operator()<BFloat16>(); return {};
-    default: return float_only(dtype);
   }
 }
 
@@ -192,14 +183,13 @@ int64_t count_of(const Span& d, const Span& h, const Span& w, bool include_pad) 
 }
 
 // runtime/ops/average.h.
-template <class T>
 void average_bytes(const PoolGeometry& g, const TensorView& x, const TensorView& y,
                    bool include_pad, ThreadPool* pool) {
   const AverageParams params(*x.quant, *y.quant);
-  const auto run = [&]<class Out>(Out* out) {
+  const auto run = [&]<class T, class Out>(const T* in, Out* out) {
     g.for_each(pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
       uint32_t sum = 0;
-      for_each_row(g, x.as<const T>() + plane * g.in_plane(), d, h, [&](const T* row) {
+      for_each_row(g, in + plane * g.in_plane(), d, h, [&](const T* row) {
         for (int64_t i = w.begin; i < w.end; i += w.step) {
           sum += static_cast<uint32_t>(row[i] - params.zero_x);
         }
@@ -207,96 +197,92 @@ void average_bytes(const PoolGeometry& g, const TensorView& x, const TensorView&
       out[at] = params.apply<Out>(static_cast<int32_t>(sum), count_of(d, h, w, include_pad));
     });
   };
-  y.dtype == DType::kU8 ? run(y.as<uint8_t>()) : run(y.as<int8_t>());
+  const auto from = [&](const auto* in) {
+    y.dtype == DType::kU8 ? run(in, y.as<uint8_t>()) : run(in, y.as<int8_t>());
+  };
+  x.dtype == DType::kU8 ? from(x.as<const uint8_t>()) : from(x.as<const int8_t>());
 }
 
-template <bool kGlobal>
+bool includes_pad(const Node& node) {
+  return !is_global(node) && node.get_int("count_include_pad") != 0;
+}
+
+Status average_double(KernelContext& c) {
+  OCTAVO_TRY(check_double(c.in(0).dtype));
+  TensorView y;
+  OCTAVO_ASSIGN(const PoolGeometry g, prepare(c, y));
+  const bool include_pad = includes_pad(c.node);
+  const auto* x = c.in(0).as<const double>();
+  auto* out = y.as<double>();
+  g.for_each(c.pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
+    double sum = 0;
+    for_each_row(g, x + plane * g.in_plane(), d, h, [&](const double* row) {
+      for (int64_t i = w.begin; i < w.end; i += w.step) sum += row[i];
+    });
+    const int64_t count = count_of(d, h, w, include_pad);
+    out[at] = count == 0 ? 0 : sum / static_cast<double>(count);
+  });
+  return {};
+}
+
 Status run_average(KernelContext& c) {
   const TensorView& in = c.in(0);
-  const bool quantized = in.quant != nullptr || c.out(0).quant != nullptr;
-  const bool bytes = is_byte_tensor(in) && is_byte_tensor(c.out(0));
-  if (quantized && !bytes) return run_dequantized(*find_op(c.node.kind), c);
-  TensorView y;
-  OCTAVO_ASSIGN(const PoolGeometry g, prepare<kGlobal>(c, y));
-  const bool include_pad = !kGlobal && c.node.get_int("count_include_pad") != 0;
-  if (bytes) {
-    in.dtype == DType::kU8 ? average_bytes<uint8_t>(g, in, y, include_pad, c.pool)
-                           : average_bytes<int8_t>(g, in, y, include_pad, c.pool);
-    return {};
+  if (in.quant == nullptr && c.out(0).quant == nullptr) return in_double<average_double>(c);
+  if (!is_byte_tensor(in) || !is_byte_tensor(c.out(0))) {
+    return run_dequantized(*find_op(c.node.kind), c);
   }
-  return visit_float(y.dtype, [&]<class T>() {
-    using A = ComputeType<T>;
-    const T* x = c.in(0).as<const T>();
-    T* out = y.as<T>();
-    g.for_each(c.pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
-      A sum = 0;
-      for_each_row(g, x + plane * g.in_plane(), d, h, [&](const T* row) {
-        for (int64_t i = w.begin; i < w.end; i += w.step) sum += static_cast<A>(row[i]);
-      });
-      const int64_t count = count_of(d, h, w, include_pad);
-      out[at] = static_cast<T>(count == 0 ? A{0} : sum / static_cast<A>(count));
-    });
-  });
+  TensorView y;
+  OCTAVO_ASSIGN(const PoolGeometry g, prepare(c, y));
+  average_bytes(g, in, y, includes_pad(c.node), c.pool);
+  return {};
 }
 
-template <bool kGlobal>
 Status run_lp(KernelContext& c) {
+  OCTAVO_TRY(check_double(c.in(0).dtype));
   TensorView y;
-  OCTAVO_ASSIGN(const PoolGeometry g, prepare<kGlobal>(c, y));
+  OCTAVO_ASSIGN(const PoolGeometry g, prepare(c, y));
   const int64_t p = c.node.get_int("p");
   if (p < 1) return fail(ErrorCode::kInvalidModel, "attribute 'p' is ", p);
-  return visit_float(y.dtype, [&]<class T>() {
-    using A = ComputeType<T>;
-    const T* x = c.in(0).as<const T>();
-    T* out = y.as<T>();
-    g.for_each(c.pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
-      A sum = 0;
-      for_each_row(g, x + plane * g.in_plane(), d, h, [&](const T* row) {
-        for (int64_t i = w.begin; i < w.end; i += w.step) {
-          const A v = std::abs(static_cast<A>(row[i]));
-          sum += p == 1 ? v : p == 2 ? v * v : std::pow(v, static_cast<A>(p));
-        }
-      });
-      out[at] = static_cast<T>(p == 1   ? sum
-                               : p == 2 ? std::sqrt(sum)
-                                        : std::pow(sum, A{1} / static_cast<A>(p)));
+  const auto power = static_cast<double>(p);
+  const auto* x = c.in(0).as<const double>();
+  auto* out = y.as<double>();
+  g.for_each(c.pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
+    double sum = 0;
+    for_each_row(g, x + plane * g.in_plane(), d, h, [&](const double* row) {
+      for (int64_t i = w.begin; i < w.end; i += w.step) {
+        const double v = std::abs(row[i]);
+        sum += p == 1 ? v : p == 2 ? v * v : std::pow(v, power);
+      }
     });
+    out[at] = p == 1 ? sum : p == 2 ? std::sqrt(sum) : std::pow(sum, 1 / power);
   });
+  return {};
 }
 
-template <class T>
-constexpr T lowest_of() {
-  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
-    return -std::numeric_limits<T>::infinity();
-  } else {
-    return std::numeric_limits<T>::lowest();
-  }
-}
-
-template <bool kGlobal>
-Status run_max(KernelContext& c) {
+Status max_wide(KernelContext& c) {
   TensorView y;
-  OCTAVO_ASSIGN(const PoolGeometry g, prepare<kGlobal>(c, y));
+  OCTAVO_ASSIGN(const PoolGeometry g, prepare(c, y));
   int64_t* indices = nullptr;
-  if (!kGlobal && c.has_output(1)) {
+  if (!is_global(c.node) && c.has_output(1)) {
     OCTAVO_ASSIGN(const TensorView out, c.make_output(1, DType::kI64, y.shape));
     indices = out.as<int64_t>();
   }
   // Indices count row-major, or column-major within a plane.
-  const bool column_major = !kGlobal && c.node.get_int("storage_order") != 0;
+  const bool column_major = !is_global(c.node) && c.node.get_int("storage_order") != 0;
   const auto [step_d, step_h, step_w] = column_major ? Spatial{g.in[1] * g.in[2], 1, g.in[1]}
                                                      : Spatial{g.in[1] * g.in[2], g.in[2], 1};
-  const auto run = [&]<class T>() {
-    using A = ComputeType<T>;
+  if (y.elements() == 0) return {};
+  return visit_wide(y.dtype, [&]<class T>() -> Status {
     const T* x = c.in(0).as<const T>();
     T* out = y.as<T>();
     g.for_each(c.pool, [&](int64_t plane, int64_t at, const Span& d, const Span& h, const Span& w) {
       const T* from = x + plane * g.in_plane();
-      A best = lowest_of<A>();
+      T best = std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity()
+                                           : std::numeric_limits<T>::lowest();
       if (indices == nullptr) {
         for_each_row(g, from, d, h, [&](const T* row) {
           for (int64_t i = w.begin; i < w.end; i += w.step) {
-            best = std::max(best, static_cast<A>(row[i]));
+            best = std::max(best, row[i]);
           }
         });
       } else {
@@ -304,7 +290,7 @@ Status run_max(KernelContext& c) {
         for (int64_t z = d.begin; z < d.end; z += d.step) {
           for (int64_t v = h.begin; v < h.end; v += h.step) {
             for (int64_t i = w.begin; i < w.end; i += w.step) {
-              const A value = static_cast<A>(from[(z * g.in[1] + v) * g.in[2] + i]);
+              const T value = from[(z * g.in[1] + v) * g.in[2] + i];
               if (where >= 0 && !(value > best)) continue;
               best = value;
               where = z * step_d + v * step_h + i * step_w;
@@ -313,22 +299,13 @@ Status run_max(KernelContext& c) {
         }
         indices[at] = plane * g.in_plane() + std::max<int64_t>(where, 0);
       }
-      out[at] = static_cast<T>(best);
+      out[at] = best;
     });
-  };
-  if (y.elements() == 0) return {};
-  return visit_dtype(
-      y.dtype,
-      [&]<class T>() -> Status {
-        if constexpr (std::is_same_v<T, bool>) {
-          return float_only(DType::kBool);
-        } else {
-          run.template operator()<T>();
-          return {};
-        }
-      },
-      [&]() -> Status { return float_only(y.dtype); });
+    return {};
+  });
 }
+
+Status run_max(KernelContext& c) { return run_widened(c, max_wide, widen_number); }
 
 Result<Shape> unpool_shape(const Node& node, const Shape& x) {
   const auto kernel = node.get_ints("kernel_shape");
@@ -423,7 +400,7 @@ constexpr OpDef kOps[] = {
      .name = "AveragePool",
      .fields = kAveragePoolFields,
      .infer = infer_pool,
-     .reference = run_average<false>,
+     .reference = run_average,
      .quant = {.policy = QuantPolicy::kRequantize},
      .mixed = kInferHalf,
      .flags = kIntegerReference},
@@ -432,32 +409,32 @@ constexpr OpDef kOps[] = {
      .max_outputs = 2,
      .fields = kMaxPoolFields,
      .infer = infer_pool,
-     .reference = run_max<false>,
+     .reference = run_max,
      .quant = {.policy = QuantPolicy::kSameScale},
      .mixed = kInferHalf},
     {.kind = OpKind::kGlobalAveragePool,
      .name = "GlobalAveragePool",
      .infer = infer_global,
-     .reference = run_average<true>,
+     .reference = run_average,
      .quant = {.policy = QuantPolicy::kRequantize},
      .mixed = kInferHalf,
      .flags = kIntegerReference},
     {.kind = OpKind::kGlobalMaxPool,
      .name = "GlobalMaxPool",
      .infer = infer_global,
-     .reference = run_max<true>,
+     .reference = run_max,
      .quant = {.policy = QuantPolicy::kSameScale},
      .mixed = kInferHalf},
     {.kind = OpKind::kLpPool,
      .name = "LpPool",
      .fields = kLpPoolFields,
      .infer = infer_pool,
-     .reference = run_lp<false>},
+     .reference = in_double<run_lp>},
     {.kind = OpKind::kGlobalLpPool,
      .name = "GlobalLpPool",
      .fields = kGlobalLpPoolFields,
      .infer = infer_global,
-     .reference = run_lp<true>},
+     .reference = in_double<run_lp>},
     {.kind = OpKind::kMaxUnpool,
      .name = "MaxUnpool",
      .min_inputs = 2,

@@ -1,3 +1,5 @@
+#include "runtime/ops/resize.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -241,28 +243,21 @@ int64_t nearest(const Axis& axis, Rounding rounding, float at) {
   return to >= last ? axis.in - 1 : static_cast<int64_t>(to);
 }
 
-// The input positions and weights that make each output position.
-struct Taps {
-  int64_t count = 0;  // per output position
-  std::vector<int64_t> index;
-  std::vector<float> weight;
-};
-
 float cubic_weight(float x, float a) {
   x = std::abs(x);
   if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
   return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
 }
 
-Taps make_taps(const Axis& axis, const Options& o) {
+// The pass along `axis`, of which taps, in and out are set.
+ResizePass make_taps(const Axis& axis, const Options& o) {
   // Antialiasing stretches the filter over the input when shrinking.
   const float filter_scale = o.antialias ? std::min(axis.scale, 1.0f) : 1;
   const float reach = o.mode == Mode::kLinear ? 1 : 2;
   const auto first = static_cast<int64_t>(std::floor(-reach / filter_scale)) + 1;
-  Taps taps;
-  taps.count = 2 - 2 * first;
-  taps.index.reserve(static_cast<size_t>(taps.count * axis.out));
-  taps.weight.reserve(static_cast<size_t>(taps.count * axis.out));
+  ResizePass pass{.in = axis.in, .out = axis.out, .taps = 2 - 2 * first};
+  pass.index.resize(static_cast<size_t>(pass.taps * axis.out));
+  pass.weight.resize(pass.index.size());
   for (int64_t x = 0; x < axis.out; ++x) {
     float at = axis.source(o.transform, x);
     const auto limit = static_cast<float>(axis.in);
@@ -270,45 +265,34 @@ Taps make_taps(const Axis& axis, const Options& o) {
     // The ratio is in (0, 1]: an exact hit is the right one of two neighbours.
     const float left = std::ceil(at) - 1, ratio = at - left;
     float sum = 0;
-    const size_t begin = taps.weight.size();
-    for (int64_t k = first; k < first + taps.count; ++k) {
-      const int64_t position = static_cast<int64_t>(left) + k;
-      const float distance = (static_cast<float>(k) - ratio) * filter_scale;
+    for (int64_t t = 0; t < pass.taps; ++t) {
+      const int64_t position = static_cast<int64_t>(left) + first + t;
+      const float distance = (static_cast<float>(first + t) - ratio) * filter_scale;
       float weight = o.mode == Mode::kLinear ? std::max(0.0f, 1 - std::abs(distance))
                                              : cubic_weight(distance, o.cubic_a);
       if (o.exclude_outside && (position < 0 || position >= axis.in)) weight = 0;
       sum += weight;
-      taps.index.push_back(std::clamp<int64_t>(position, 0, axis.in - 1));
-      taps.weight.push_back(weight);
+      const auto i = static_cast<size_t>(t * axis.out + x);
+      pass.index[i] = static_cast<int32_t>(std::clamp<int64_t>(position, 0, axis.in - 1));
+      pass.weight[i] = weight;
     }
-    for (size_t i = begin; (o.antialias || o.exclude_outside) && i < taps.weight.size(); ++i) {
-      taps.weight[i] = sum == 0 ? 0 : taps.weight[i] / sum;
+    for (int64_t t = 0; (o.antialias || o.exclude_outside) && t < pass.taps; ++t) {
+      float& weight = pass.weight[static_cast<size_t>(t * axis.out + x)];
+      weight = sum == 0 ? 0 : weight / sum;
     }
   }
-  return taps;
+  return pass;
 }
 
 // out[o][x][i] = sum over taps of weight * in[o][index][i].
-template <class T>
-void interpolate(const Taps& taps, const T* in, T* out, int64_t outer, int64_t in_size,
-                 int64_t out_size, int64_t inner) {
-  for (int64_t o = 0; o < outer; ++o, in += in_size * inner) {
-    const int64_t* index = taps.index.data();
-    const float* weight = taps.weight.data();
-    for (int64_t x = 0; x < out_size;
-         ++x, out += inner, index += taps.count, weight += taps.count) {
-      if (inner == 1) {
-        T sum = 0;
-        for (int64_t t = 0; t < taps.count; ++t) sum += static_cast<T>(weight[t]) * in[index[t]];
-        *out = sum;
-        continue;
-      }
-      std::fill_n(out, inner, T{0});
-      for (int64_t t = 0; t < taps.count; ++t) {
-        const T* row = in + index[t] * inner;
-        const T w = static_cast<T>(weight[t]);
-        if (w == 0) continue;
-        for (int64_t i = 0; i < inner; ++i) out[i] += w * row[i];
+void interpolate(const ResizePass& pass, const float* in, float* out) {
+  for (int64_t o = 0; o < pass.outer; ++o, in += pass.in * pass.inner) {
+    for (int64_t x = 0; x < pass.out; ++x, out += pass.inner) {
+      std::fill_n(out, pass.inner, 0.0f);
+      for (int64_t t = 0; t < pass.taps; ++t) {
+        const auto tap = static_cast<size_t>(t * pass.out + x);
+        const float* row = in + pass.index[tap] * pass.inner;
+        for (int64_t i = 0; i < pass.inner; ++i) out[i] += pass.weight[tap] * row[i];
       }
     }
   }
@@ -321,14 +305,15 @@ Axis make_axis(const ResizeShape& r, const Shape& in, int axis) {
 
 // ---- Running ----
 
-void run_nearest(const TensorView& in, const TensorView& out, const ResizeShape& r,
-                 const Options& o) {
+// For copy_mapped.
+std::vector<std::vector<int64_t>> nearest_offsets(const TensorView& in, Layout out_layout,
+                                                  const ResizeShape& r, const Options& o) {
   const int rank = in.shape.rank();
   const auto strides = memory_strides(in.shape, in.layout);
   std::vector<std::vector<int64_t>> offsets(static_cast<size_t>(std::max(rank, 1)), {0});
   for (int i = 0; i < rank; ++i) {
     const Axis axis = make_axis(r, in.shape, i);
-    auto& list = offsets[static_cast<size_t>(physical_axis(i, rank, out.layout))];
+    auto& list = offsets[static_cast<size_t>(physical_axis(i, rank, out_layout))];
     list.clear();
     for (int64_t x = 0; x < axis.out; ++x) {
       // An axis of scale 1 keeps its elements, whatever the rounding does to exact positions.
@@ -339,40 +324,45 @@ void run_nearest(const TensorView& in, const TensorView& out, const ResizeShape&
       list.push_back(from * strides[static_cast<size_t>(i)]);
     }
   }
-  copy_mapped(in.dtype, in.data, out.data, offsets);
+  return offsets;
 }
 
-// `in` and `out` have one layout and are T.
-template <class T>
-Status run_filtered(const TensorView& in, const TensorView& out, const ResizeShape& r,
-                    const Options& o) {
+// Along the innermost axis first: where an image grows, there is least to do.
+std::vector<ResizePass> make_passes(const TensorView& in, const ResizeShape& r, const Options& o) {
   const int rank = in.shape.rank();
-  std::vector<int> axes;
-  for (int i = 0; i < rank; ++i) {
+  Shape shape = physical_shape(in.shape, in.layout);  // as far as axes are done
+  std::vector<std::pair<int, int>> axes;              // in storage order, logical
+  for (int i = 0; i < rank; ++i) axes.emplace_back(physical_axis(i, rank, in.layout), i);
+  std::ranges::sort(axes, std::greater<>());
+  std::vector<ResizePass> passes;
+  for (const auto& [at, i] : axes) {
     const bool same = in.shape[i] == r.out[i] && r.scale[static_cast<size_t>(i)] == 1;
-    if (!same || o.transform == Transform::kCropAndResize) axes.push_back(i);
+    if (same && o.transform != Transform::kCropAndResize) continue;
+    ResizePass& pass = passes.emplace_back(make_taps(make_axis(r, in.shape, i), o));
+    pass.outer = shape.elements(0, at);
+    pass.inner = shape.elements(at + 1, rank);
+    shape[at] = pass.out;
   }
-  if (axes.empty()) {
-    std::copy_n(in.as<const T>(), in.elements(), out.as<T>());
+  return passes;
+}
+
+// `in` and `out` have one layout and are f32.
+Status run_filtered(const TensorView& in, const TensorView& out,
+                    const std::vector<ResizePass>& passes) {
+  if (passes.empty()) {
+    copy_elements(in, out);
     return {};
   }
-  Shape shape = in.shape;  // logical, as far as axes are done
   Tensor held;
-  const T* from = in.as<const T>();
-  for (size_t k = 0; k < axes.size(); ++k) {
-    const int i = axes[k];
-    const Taps taps = make_taps(make_axis(r, in.shape, i), o);
-    const Shape before = physical_shape(shape, in.layout);
-    const int at = physical_axis(i, rank, in.layout);
-    shape[i] = r.out[i];
+  const float* from = in.as<const float>();
+  for (const ResizePass& pass : passes) {
     Tensor next;
-    T* to = out.as<T>();
-    if (k + 1 < axes.size()) {
-      OCTAVO_ASSIGN(next, Tensor::create(dtype_of<T>, shape));
-      to = next.data<T>().data();
+    float* to = out.as<float>();
+    if (&pass != &passes.back()) {
+      OCTAVO_ASSIGN(next, Tensor::create(DType::kF32, {pass.outer, pass.out, pass.inner}));
+      to = next.data<float>().data();
     }
-    interpolate(taps, from, to, before.elements(0, at), before[at], r.out[i],
-                before.elements(at + 1, rank));
+    interpolate(pass, from, to);
     held = std::move(next);
     from = to;
   }
@@ -428,29 +418,29 @@ Status run_resize(KernelContext& c) {
   if (in.elements() == 0) return fail(ErrorCode::kShapeMismatch, "an empty input");
 
   if (o.mode == Mode::kNearest) {
-    run_nearest(in, out, r, o);
+    copy_mapped(in.dtype, in.data, out.data, nearest_offsets(in, out.layout, r, o));
   } else {
-    // Filters run in float32 (or float64), on one layout.
-    const DType wide = in.dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+    // Filters run in float32, on one layout.
+    constexpr DType kWide = DType::kF32;
     Tensor plain, wide_in, wide_out;
     if (in.layout != out.layout) {
       OCTAVO_ASSIGN(plain, to_tensor(in));
       in = plain.view();
     }
     TensorView to = out;
-    if (in.dtype != wide) {
-      OCTAVO_ASSIGN(wide_in, Tensor::create(wide, in.shape));
+    if (in.dtype != kWide) {
+      OCTAVO_ASSIGN(wide_in, Tensor::create(kWide, in.shape));
       TensorView view = wide_in.view();
       view.layout = in.layout;
       OCTAVO_TRY(cast_elements(in, view));
       in = view;
     }
-    if (out.dtype != wide || in.layout != out.layout) {
-      OCTAVO_ASSIGN(wide_out, Tensor::create(wide, out.shape));
+    if (out.dtype != kWide || in.layout != out.layout) {
+      OCTAVO_ASSIGN(wide_out, Tensor::create(kWide, out.shape));
       to = wide_out.view();
       to.layout = in.layout;
     }
-    OCTAVO_TRY(visit_float(wide, [&]<class T>() { return run_filtered<T>(in, to, r, o); }));
+    OCTAVO_TRY(run_filtered(in, to, make_passes(in, r, o)));
     if (to.data != out.data) {
       if (to.layout != out.layout) {
         return fail(ErrorCode::kInternal, "layouts of a plain input and its output differ");

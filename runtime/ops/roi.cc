@@ -54,18 +54,17 @@ Status infer_max_roi(InferContext& c) {
 }
 
 // The input rows (or columns) of each pooled row of a region.
-template <class T>
-std::vector<std::pair<int64_t, int64_t>> roi_bins(T begin, T end, T scale, int64_t bins,
-                                                  int64_t size) {
-  const T first = std::round(begin * scale), last = std::round(end * scale);
-  const T step = std::max(last - first + 1, T{1}) / static_cast<T>(bins);
-  const auto clamp = [&](T at) {
-    return at > 0 ? static_cast<int64_t>(std::min(at, static_cast<T>(size))) : int64_t{0};
+std::vector<std::pair<int64_t, int64_t>> roi_bins(double begin, double end, double scale,
+                                                  int64_t bins, int64_t size) {
+  const double first = std::round(begin * scale), last = std::round(end * scale);
+  const double step = std::max(last - first + 1, double{1}) / static_cast<double>(bins);
+  const auto clamp = [&](double at) {
+    return at > 0 ? static_cast<int64_t>(std::min(at, static_cast<double>(size))) : int64_t{0};
   };
   std::vector<std::pair<int64_t, int64_t>> out;
   for (int64_t b = 0; b < bins; ++b) {
-    out.emplace_back(clamp(std::floor(static_cast<T>(b) * step) + first),
-                     clamp(std::ceil(static_cast<T>(b + 1) * step) + first));
+    out.emplace_back(clamp(std::floor(static_cast<double>(b) * step) + first),
+                     clamp(std::ceil(static_cast<double>(b + 1) * step) + first));
   }
   return out;
 }
@@ -82,32 +81,32 @@ Status run_max_roi(KernelContext& c) {
   OCTAVO_ASSIGN(const Shape shape, max_roi_shape(c.node, x.shape, rois.shape));
   OCTAVO_ASSIGN(const TensorView out, c.make_output(0, x.dtype, shape));
   if (rois.dtype != x.dtype) return bad_dtype(rois.dtype);
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    const T scale = static_cast<T>(c.node.get_float("spatial_scale"));
-    T* to = out.as<T>();
-    for (int64_t r = 0; r < shape[0]; ++r) {
-      const T* roi = rois.as<const T>() + r * 5;
-      OCTAVO_ASSIGN(const int64_t image, image_index(static_cast<double>(roi[0]), x.shape[0]));
-      const auto columns = roi_bins(roi[1], roi[3], scale, shape[3], x.shape[3]);
-      const auto rows = roi_bins(roi[2], roi[4], scale, shape[2], x.shape[2]);
-      for (int64_t channel = 0; channel < shape[1]; ++channel) {
-        const T* plane = x.as<const T>() + (image * shape[1] + channel) * x.shape[2] * x.shape[3];
-        for (const auto& [top, bottom] : rows) {
-          for (const auto& [left, right] : columns) {
-            T best = 0;
-            for (int64_t i = top; i < bottom; ++i) {
-              for (int64_t j = left; j < right; ++j) {
-                const T value = plane[i * x.shape[3] + j];
-                best = i == top && j == left ? value : std::max(best, value);
-              }
+  OCTAVO_TRY(check_double(x.dtype));
+  const double scale = static_cast<double>(c.node.get_float("spatial_scale"));
+  double* to = out.as<double>();
+  for (int64_t r = 0; r < shape[0]; ++r) {
+    const double* roi = rois.as<const double>() + r * 5;
+    OCTAVO_ASSIGN(const int64_t image, image_index(static_cast<double>(roi[0]), x.shape[0]));
+    const auto columns = roi_bins(roi[1], roi[3], scale, shape[3], x.shape[3]);
+    const auto rows = roi_bins(roi[2], roi[4], scale, shape[2], x.shape[2]);
+    for (int64_t channel = 0; channel < shape[1]; ++channel) {
+      const double* plane =
+          x.as<const double>() + (image * shape[1] + channel) * x.shape[2] * x.shape[3];
+      for (const auto& [top, bottom] : rows) {
+        for (const auto& [left, right] : columns) {
+          double best = 0;
+          for (int64_t i = top; i < bottom; ++i) {
+            for (int64_t j = left; j < right; ++j) {
+              const double value = plane[i * x.shape[3] + j];
+              best = i == top && j == left ? value : std::max(best, value);
             }
-            *to++ = best;
           }
+          *to++ = best;
         }
       }
     }
-    return {};
-  });
+  }
+  return {};
 }
 
 // ---- RoiAlign ----
@@ -189,44 +188,44 @@ Status run_roi_align(KernelContext& c) {
   const bool half_pixel = c.node.get_string("coordinate_transformation_mode") == "half_pixel";
   const auto scale = static_cast<double>(c.node.get_float("spatial_scale"));
   const double offset = half_pixel ? 0.5 : 0;
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    T* to = out.as<T>();
-    for (int64_t r = 0; r < shape[0]; ++r) {
-      const T* roi = rois.as<const T>() + r * 4;
-      const auto at = [&](int i) { return static_cast<double>(roi[i]) * scale - offset; };
-      const int64_t number = images.data<int64_t>()[static_cast<size_t>(r)];
-      OCTAVO_ASSIGN(const int64_t image, image_index(static_cast<double>(number), x.shape[0]));
-      const RoiAxis rows = roi_samples(at(1), at(3), half_pixel, shape[2], ratio, x.shape[2]);
-      const RoiAxis columns = roi_samples(at(0), at(2), half_pixel, shape[3], ratio, x.shape[3]);
-      for (int64_t channel = 0; channel < shape[1]; ++channel) {
-        const T* plane = x.as<const T>() + (image * shape[1] + channel) * x.shape[2] * x.shape[3];
-        for (const auto& row_bin : rows.bins) {
-          for (const auto& column_bin : columns.bins) {
-            double sum = 0, best = 0;
-            bool any = false;
-            for (const RoiSample& v : row_bin) {
-              for (const RoiSample& h : column_bin) {
-                const auto corner = [&](int64_t i, int64_t j, double weight) {
-                  return weight * static_cast<double>(plane[i * x.shape[3] + j]);
-                };
-                const double a = corner(v.low, h.low, v.low_weight * h.low_weight);
-                const double b = corner(v.low, h.high, v.low_weight * h.high_weight);
-                const double d = corner(v.high, h.low, v.high_weight * h.low_weight);
-                const double e = corner(v.high, h.high, v.high_weight * h.high_weight);
-                sum += a + b + d + e;
-                // As ONNX defines it: the largest weighted corner, not the largest sample.
-                const double largest = std::max({a, b, d, e});
-                best = any ? std::max(best, largest) : largest;
-                any = true;
-              }
+  OCTAVO_TRY(check_double(x.dtype));
+  double* to = out.as<double>();
+  for (int64_t r = 0; r < shape[0]; ++r) {
+    const double* roi = rois.as<const double>() + r * 4;
+    const auto at = [&](int i) { return static_cast<double>(roi[i]) * scale - offset; };
+    const int64_t number = images.data<int64_t>()[static_cast<size_t>(r)];
+    OCTAVO_ASSIGN(const int64_t image, image_index(static_cast<double>(number), x.shape[0]));
+    const RoiAxis rows = roi_samples(at(1), at(3), half_pixel, shape[2], ratio, x.shape[2]);
+    const RoiAxis columns = roi_samples(at(0), at(2), half_pixel, shape[3], ratio, x.shape[3]);
+    for (int64_t channel = 0; channel < shape[1]; ++channel) {
+      const double* plane =
+          x.as<const double>() + (image * shape[1] + channel) * x.shape[2] * x.shape[3];
+      for (const auto& row_bin : rows.bins) {
+        for (const auto& column_bin : columns.bins) {
+          double sum = 0, best = 0;
+          bool any = false;
+          for (const RoiSample& v : row_bin) {
+            for (const RoiSample& h : column_bin) {
+              const auto corner = [&](int64_t i, int64_t j, double weight) {
+                return weight * static_cast<double>(plane[i * x.shape[3] + j]);
+              };
+              const double a = corner(v.low, h.low, v.low_weight * h.low_weight);
+              const double b = corner(v.low, h.high, v.low_weight * h.high_weight);
+              const double d = corner(v.high, h.low, v.high_weight * h.low_weight);
+              const double e = corner(v.high, h.high, v.high_weight * h.high_weight);
+              sum += a + b + d + e;
+              // As ONNX defines it: the largest weighted corner, not the largest sample.
+              const double largest = std::max({a, b, d, e});
+              best = any ? std::max(best, largest) : largest;
+              any = true;
             }
-            *to++ = static_cast<T>(mode == "avg" ? sum / (rows.count * columns.count) : best);
           }
+          *to++ = static_cast<double>(mode == "avg" ? sum / (rows.count * columns.count) : best);
         }
       }
     }
-    return {};
-  });
+  }
+  return {};
 }
 
 // ---- NonMaxSuppression ----
@@ -312,14 +311,14 @@ constexpr OpDef kOps[] = {
      .max_inputs = 2,
      .fields = kMaxRoiPoolFields,
      .infer = infer_max_roi,
-     .reference = half_as_float<run_max_roi>},
+     .reference = in_double<run_max_roi>},
     {.kind = OpKind::kRoiAlign,
      .name = "RoiAlign",
      .min_inputs = 3,
      .max_inputs = 3,
      .fields = kRoiAlignFields,
      .infer = infer_roi_align,
-     .reference = half_as_float<run_roi_align>},
+     .reference = in_double<run_roi_align>},
     {.kind = OpKind::kNonMaxSuppression,
      .name = "NonMaxSuppression",
      .min_inputs = 2,

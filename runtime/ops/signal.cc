@@ -86,26 +86,25 @@ Status dft(KernelContext& context) {
   const int64_t inner = x.shape.elements(axis + 1, rank - 1), components = x.shape.back();
   const int64_t used = std::min(dim, length);  // longer signals are cut, shorter ones padded
   const double scale = inverse ? 1 / static_cast<double>(length) : 1;
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    std::vector<Complex> line(static_cast<size_t>(length));
-    for (int64_t o = 0; o < outer; ++o) {
-      for (int64_t i = 0; i < inner; ++i) {
-        std::ranges::fill(line, Complex{});
-        for (int64_t d = 0; d < used; ++d) {
-          const T* from = x.as<const T>() + ((o * dim + d) * inner + i) * components;
-          line[static_cast<size_t>(d)] = {static_cast<double>(from[0]),
-                                          components == 2 ? static_cast<double>(from[1]) : 0};
-        }
-        fourier_transform(line, inverse);
-        for (int64_t d = 0; d < bins; ++d) {
-          T* to = out.as<T>() + ((o * bins + d) * inner + i) * 2;
-          to[0] = static_cast<T>(line[static_cast<size_t>(d)].re * scale);
-          to[1] = static_cast<T>(line[static_cast<size_t>(d)].im * scale);
-        }
+  OCTAVO_TRY(check_double(x.dtype));
+  std::vector<Complex> line(static_cast<size_t>(length));
+  for (int64_t o = 0; o < outer; ++o) {
+    for (int64_t i = 0; i < inner; ++i) {
+      std::ranges::fill(line, Complex{});
+      for (int64_t d = 0; d < used; ++d) {
+        const double* from = x.as<const double>() + ((o * dim + d) * inner + i) * components;
+        line[static_cast<size_t>(d)] = {static_cast<double>(from[0]),
+                                        components == 2 ? static_cast<double>(from[1]) : 0};
+      }
+      fourier_transform(line, inverse);
+      for (int64_t d = 0; d < bins; ++d) {
+        double* to = out.as<double>() + ((o * bins + d) * inner + i) * 2;
+        to[0] = static_cast<double>(line[static_cast<size_t>(d)].re * scale);
+        to[1] = static_cast<double>(line[static_cast<size_t>(d)].im * scale);
       }
     }
-    return {};
-  });
+  }
+  return {};
 }
 
 /// Frames of an STFT.
@@ -165,28 +164,27 @@ Status stft(KernelContext& context) {
   OCTAVO_ASSIGN(const TensorView out,
                 context.make_output(0, x.dtype, Shape{x.shape[0], frames.count, bins, 2}));
   const int64_t components = x.shape.back();
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    const T* window = windowed ? context.in(2).as<const T>() : nullptr;
-    std::vector<Complex> line(static_cast<size_t>(length));
-    T* to = out.as<T>();
-    for (int64_t n = 0; n < x.shape[0]; ++n) {
-      for (int64_t f = 0; f < frames.count; ++f) {
-        const T* from = x.as<const T>() + (n * x.shape[1] + f * step) * components;
-        for (int64_t i = 0; i < length; ++i) {
-          const double w = window == nullptr ? 1 : static_cast<double>(window[i]);
-          line[static_cast<size_t>(i)] = {
-              static_cast<double>(from[i * components]) * w,
-              components == 2 ? static_cast<double>(from[i * components + 1]) * w : 0};
-        }
-        fourier_transform(line, false);
-        for (int64_t i = 0; i < bins; ++i) {
-          *to++ = static_cast<T>(line[static_cast<size_t>(i)].re);
-          *to++ = static_cast<T>(line[static_cast<size_t>(i)].im);
-        }
+  OCTAVO_TRY(check_double(x.dtype));
+  const double* window = windowed ? context.in(2).as<const double>() : nullptr;
+  std::vector<Complex> line(static_cast<size_t>(length));
+  double* to = out.as<double>();
+  for (int64_t n = 0; n < x.shape[0]; ++n) {
+    for (int64_t f = 0; f < frames.count; ++f) {
+      const double* from = x.as<const double>() + (n * x.shape[1] + f * step) * components;
+      for (int64_t i = 0; i < length; ++i) {
+        const double w = window == nullptr ? 1 : static_cast<double>(window[i]);
+        line[static_cast<size_t>(i)] = {
+            static_cast<double>(from[i * components]) * w,
+            components == 2 ? static_cast<double>(from[i * components + 1]) * w : 0};
+      }
+      fourier_transform(line, false);
+      for (int64_t i = 0; i < bins; ++i) {
+        *to++ = static_cast<double>(line[static_cast<size_t>(i)].re);
+        *to++ = static_cast<double>(line[static_cast<size_t>(i)].im);
       }
     }
-    return {};
-  });
+  }
+  return {};
 }
 
 Result<DType> output_datatype(const Node& node) {
@@ -308,14 +306,14 @@ constexpr OpDef kRows[] = {
      .max_inputs = 3,
      .fields = kDftFields,
      .infer = infer_dft,
-     .reference = half_as_float<dft>},
+     .reference = in_double<dft>},
     {.kind = OpKind::kSTFT,
      .name = "STFT",
      .min_inputs = 2,
      .max_inputs = 4,
      .fields = kStftFields,
      .infer = infer_stft,
-     .reference = half_as_float<stft>},
+     .reference = in_double<stft>},
     window_row(OpKind::kHannWindow, "HannWindow", window<kHann>),
     window_row(OpKind::kHammingWindow, "HammingWindow", window<kHamming>),
     window_row(OpKind::kBlackmanWindow, "BlackmanWindow", window<kBlackman>),

@@ -13,42 +13,27 @@ Status infer_softmax(InferContext& context) {
   return infer_like_input(context);
 }
 
+// `count` elements `stride` apart.
+template <bool kLog>
 struct Softmax {
-  /// `count` elements `stride` apart.
-  template <class T>
-  static void apply(const T* x, T* y, int64_t count, int64_t stride) {
-    T largest = x[0];
+  static void apply(const double* x, double* y, int64_t count, int64_t stride) {
+    double largest = x[0];
     for (int64_t i = 1; i < count; ++i) largest = std::max(largest, x[i * stride]);
     double sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += std::exp(x[i * stride] - largest);
     for (int64_t i = 0; i < count; ++i) {
-      y[i * stride] = std::exp(x[i * stride] - largest);
-      sum += static_cast<double>(y[i * stride]);
+      const double v = x[i * stride] - largest;
+      y[i * stride] = kLog ? v - std::log(sum) : std::exp(v) / sum;
     }
-    const T total = static_cast<T>(sum);
-    for (int64_t i = 0; i < count; ++i) y[i * stride] /= total;
-  }
-};
-struct LogSoftmax {
-  template <class T>
-  static void apply(const T* x, T* y, int64_t count, int64_t stride) {
-    T largest = x[0];
-    for (int64_t i = 1; i < count; ++i) largest = std::max(largest, x[i * stride]);
-    double sum = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      sum += static_cast<double>(std::exp(x[i * stride] - largest));
-    }
-    const T log_sum = static_cast<T>(std::log(sum));
-    for (int64_t i = 0; i < count; ++i) y[i * stride] = x[i * stride] - largest - log_sum;
   }
 };
 struct Hardmax {
-  template <class T>
-  static void apply(const T* x, T* y, int64_t count, int64_t stride) {
+  static void apply(const double* x, double* y, int64_t count, int64_t stride) {
     int64_t best = 0;
     for (int64_t i = 1; i < count; ++i) {
       if (x[i * stride] > x[best * stride]) best = i;
     }
-    for (int64_t i = 0; i < count; ++i) y[i * stride] = static_cast<T>(i == best);
+    for (int64_t i = 0; i < count; ++i) y[i * stride] = i == best ? 1 : 0;
   }
 };
 
@@ -59,18 +44,17 @@ Status along_axis(KernelContext& context) {
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, x.dtype, x.shape));
   const AxisSplit split = split_axis(x, axis);
   if (split.dim == 0) return {};
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    const T* in = x.as<const T>();
-    T* to = out.as<T>();
-    parallel_for(context.pool, split.outer * split.inner, 16384 / split.dim + 1,
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t j = begin; j < end; ++j) {
-                     const int64_t at = j / split.inner * split.dim * split.inner + j % split.inner;
-                     Function::template apply<T>(in + at, to + at, split.dim, split.inner);
-                   }
-                 });
-    return {};
-  });
+  OCTAVO_TRY(check_double(x.dtype));
+  const double* in = x.as<const double>();
+  double* to = out.as<double>();
+  parallel_for(context.pool, split.outer * split.inner, 16384 / split.dim + 1,
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t j = begin; j < end; ++j) {
+                   const int64_t at = j / split.inner * split.dim * split.inner + j % split.inner;
+                   Function::apply(in + at, to + at, split.dim, split.inner);
+                 }
+               });
+  return {};
 }
 
 constexpr FieldDef kFields[] = {int_field("axis", -1)};
@@ -87,9 +71,9 @@ constexpr OpDef row(OpKind kind, const char* name, ReferenceFn reference, float 
 }
 
 constexpr OpDef kRows[] = {
-    row(OpKind::kSoftmax, "Softmax", half_as_float<along_axis<Softmax>>, 1.0f / 256),
-    row(OpKind::kLogSoftmax, "LogSoftmax", half_as_float<along_axis<LogSoftmax>>),
-    row(OpKind::kHardmax, "Hardmax", half_as_float<along_axis<Hardmax>>),
+    row(OpKind::kSoftmax, "Softmax", in_double<along_axis<Softmax<false>>>, 1.0f / 256),
+    row(OpKind::kLogSoftmax, "LogSoftmax", in_double<along_axis<Softmax<true>>>),
+    row(OpKind::kHardmax, "Hardmax", in_double<along_axis<Hardmax>>),
 };
 
 }  // namespace

@@ -217,27 +217,20 @@ Status classify(KernelContext& context) {
   const TensorView& x = context.in(0);
   OCTAVO_ASSIGN(const TensorView out, context.make_output(0, DType::kBool, x.shape));
   const Test test(context.node);
-  return visit_float(x.dtype, [&]<class T>() -> Status {
-    const T* in = x.as<const T>();
-    std::transform(in, in + x.elements(), out.as<bool>(), [&](T value) { return test(value); });
-    return {};
-  });
+  OCTAVO_TRY(check_double(x.dtype));
+  const double* in = x.as<const double>();
+  std::transform(in, in + x.elements(), out.as<bool>(), test);
+  return {};
 }
 struct IsNaN {
   explicit IsNaN(const Node&) {}
-  template <class T>
-  bool operator()(T x) const {
-    return std::isnan(x);
-  }
+  bool operator()(double x) const { return std::isnan(x); }
 };
 struct IsInf {
   explicit IsInf(const Node& node)
       : positive(node.get_int("detect_positive") != 0),
         negative(node.get_int("detect_negative") != 0) {}
-  template <class T>
-  bool operator()(T x) const {
-    return std::isinf(x) && (x > 0 ? positive : negative);
-  }
+  bool operator()(double x) const { return std::isinf(x) && (x > 0 ? positive : negative); }
   bool positive, negative;
 };
 
@@ -320,8 +313,8 @@ constexpr OpDef kRows[] = {
         kHardSigmoidFields),
     row(OpKind::kHardSwish, "HardSwish", real<HardSwish>, kTable),
     identity_row(),
-    bool_row(OpKind::kIsInf, "IsInf", half_as_float<classify<IsInf>>, kIsInfFields),
-    bool_row(OpKind::kIsNaN, "IsNaN", half_as_float<classify<IsNaN>>),
+    bool_row(OpKind::kIsInf, "IsInf", in_double<classify<IsInf>>, kIsInfFields),
+    bool_row(OpKind::kIsNaN, "IsNaN", in_double<classify<IsNaN>>),
     row(OpKind::kLeakyRelu, "LeakyRelu", real_alpha<LeakyRelu>, kTable, kLeakyReluFields),
     row(OpKind::kLog, "Log", real<Log>),
     row(OpKind::kMish, "Mish", real<Mish>, kTable),
