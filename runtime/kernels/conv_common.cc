@@ -1,5 +1,6 @@
 #include "runtime/kernels/conv_common.h"
 
+#include "runtime/kernels/gemm.h"
 #include "runtime/limits.h"
 
 namespace octavo::kernels {
@@ -76,7 +77,9 @@ bool conv_is_f32(const PlanGraph& graph, const Node& node) {
 
 bool conv_is_int8(const PlanGraph& graph, const Node& node) {
   const ValueId y = node.output(0), residual = node.input(3);
-  if (int8_params(graph, node.input(0)) == nullptr) return false;
+  if (int8_params(graph, node.input(0)) == nullptr || int8_input() == Int8Input::kNone) {
+    return false;
+  }
   const bool int8_output = int8_params(graph, y) != nullptr;
   if (!int8_output && !is_f32(graph, y)) return false;
   if (residual != kNoValue && (!int8_output || int8_params(graph, residual) == nullptr ||

@@ -35,7 +35,7 @@ struct Taps {
 // would lie). kWidth 3 or 5: that kernel width, no dilation, all its columns; each input vector is
 // loaded once and used by all outputs it belongs to. kWidth 0: any.
 template <int kWidth, int kStride, int kPixels, bool kPartial>
-HWY_INLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& taps, float* out) {
+HWY_NOINLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& taps, float* out) {
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
   constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
@@ -114,7 +114,8 @@ template <bool kPartial>
 HWY_INLINE void choose_row(const DepthwiseF32& dw, const float* image, int64_t out_y, float* out) {
   const auto& window = dw.shape.window;
   const int64_t stride = window.stride[2];
-  const int64_t width = window.dilation[2] == 1 ? window.kernel[2] : 0;
+  const bool any = window.dilation[2] != 1 || (kPartial && kSmallCode);
+  const int64_t width = any ? 0 : window.kernel[2];
   if (width == 3 && stride == 1) return row<3, 1, kPartial>(dw, image, out_y, out);
   if (width == 3 && stride == 2) return row<3, 2, kPartial>(dw, image, out_y, out);
   if (width == 5 && stride == 1) return row<5, 1, kPartial>(dw, image, out_y, out);

@@ -58,8 +58,9 @@ HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
 // One block of channels. kPartial: fewer than 16 channels in all. kWide: in int16.
-template <size_t kLanes, bool kPartial, RequantizeEnding kEnding, bool kWide>
+template <size_t kLanes, bool kPartial, RequantizeEnding kEnding, bool kWide = !kHasDot4>
 struct Block {
+  static constexpr bool kByColumn = !(kPartial && kSmallCode);
   using D8 = hn::CappedTag<uint8_t, kLanes>;
   using D32 = hn::Repartition<int32_t, D8>;
   using DF = hn::Repartition<float, D8>;
@@ -271,29 +272,28 @@ HWY_NOINLINE void row_any(const DepthwiseInt8& dw, const uint8_t* image, int64_t
 template <class B>
 HWY_INLINE void run_rows(const DepthwiseInt8& dw, const uint8_t* image, int64_t out_y,
                          int64_t count, uint8_t* out) {
-  if (!dw.by_column) {
-    const int64_t out_row = dw.shape.out[2] * dw.channels;
-    for (int64_t i = 0; i < count; ++i) row_any<B>(dw, image, out_y + i, out + i * out_row);
-    return;
-  }
-  const auto& stride = dw.shape.window.stride;
-  for (int64_t block = 0; block < dw.blocks(); ++block) {
-    int64_t i = 0;
-    uint8_t* to = out;
-    const int64_t out_row = dw.shape.out[2] * dw.channels;
-    if (stride[1] == 1 && stride[2] == 1) {
-      for (; i + 2 <= count; i += 2, to += 2 * out_row) {
-        rows_3x3<B, 2, 1>(dw, block, image, out_y + i, to);
+  const int64_t out_row = dw.shape.out[2] * dw.channels;
+  if constexpr (B::kByColumn) {
+    const auto& stride = dw.shape.window.stride;
+    for (int64_t block = 0; dw.by_column && block < dw.blocks(); ++block) {
+      int64_t i = 0;
+      uint8_t* to = out;
+      if (stride[1] == 1 && stride[2] == 1) {
+        for (; i + 2 <= count; i += 2, to += 2 * out_row) {
+          rows_3x3<B, 2, 1>(dw, block, image, out_y + i, to);
+        }
+      }
+      for (; i < count; ++i, to += out_row) {
+        if (stride[2] == 1) {
+          rows_3x3<B, 1, 1>(dw, block, image, out_y + i, to);
+        } else {
+          rows_3x3<B, 1, 2>(dw, block, image, out_y + i, to);
+        }
       }
     }
-    for (; i < count; ++i, to += out_row) {
-      if (stride[2] == 1) {
-        rows_3x3<B, 1, 1>(dw, block, image, out_y + i, to);
-      } else {
-        rows_3x3<B, 1, 2>(dw, block, image, out_y + i, to);
-      }
-    }
+    if (dw.by_column) return;
   }
+  for (int64_t i = 0; i < count; ++i) row_any<B>(dw, image, out_y + i, out + i * out_row);
 }
 
 int64_t depthwise_lanes(int64_t channels) {
@@ -302,47 +302,36 @@ int64_t depthwise_lanes(int64_t channels) {
   return lanes;
 }
 
-template <RequantizeEnding kEnding, bool kWide>
+template <RequantizeEnding kEnding>
 HWY_INLINE void choose_block(const DepthwiseInt8& dw, const uint8_t* image, uint8_t* out,
                              int64_t begin, int64_t end) {
   uint8_t* to = out + begin * dw.shape.out[2] * dw.channels;
   const int64_t count = end - begin;
-  if (dw.channels < 16) {
-    return run_rows<Block<16, true, RequantizeEnding::kFull, kWide>>(dw, image, begin, count, to);
+  // Small code leaves the rare ending of large sums, too, to what is there for few channels.
+  constexpr bool rare = kSmallCode && kEnding == RequantizeEnding::kFull;
+  if (rare || dw.channels < 16) {
+    return run_rows<Block<16, true, RequantizeEnding::kFull>>(dw, image, begin, count, to);
   }
-  if (dw.lanes == 16) {
-    return run_rows<Block<16, false, kEnding, kWide>>(dw, image, begin, count, to);
+  if constexpr (!rare) {
+    if (dw.lanes == 16) return run_rows<Block<16, false, kEnding>>(dw, image, begin, count, to);
   }
 #if HWY_MAX_BYTES >= 32
-  if (dw.lanes == 32) {
-    return run_rows<Block<32, false, kEnding, kWide>>(dw, image, begin, count, to);
-  }
+  if (dw.lanes == 32) return run_rows<Block<32, false, kEnding>>(dw, image, begin, count, to);
 #endif
 #if HWY_MAX_BYTES >= 64
-  if (dw.lanes == 64) {
-    return run_rows<Block<64, false, kEnding, kWide>>(dw, image, begin, count, to);
-  }
+  if (dw.lanes == 64) return run_rows<Block<64, false, kEnding>>(dw, image, begin, count, to);
 #endif
-}
-
-template <bool kWide>
-HWY_INLINE void choose_ending(const DepthwiseInt8& dw, const uint8_t* image, uint8_t* out,
-                              int64_t begin, int64_t end) {
-  using enum RequantizeEnding;
-  switch (dw.ending) {
-    case kFull: return choose_block<kFull, kWide>(dw, image, out, begin, end);
-    case kSmall: return choose_block<kSmall, kWide>(dw, image, out, begin, end);
-    case kPlain: return choose_block<kPlain, kWide>(dw, image, out, begin, end);
-  }
 }
 
 // Rows [begin, end) of one image's output.
 void run_depthwise_int8(const DepthwiseInt8& dw, const uint8_t* image, uint8_t* out, int64_t begin,
                         int64_t end) {
-  if constexpr (kHasDot4) {
-    if (!kRelaxedSimd || !dw.wide) return choose_ending<false>(dw, image, out, begin, end);
+  using enum RequantizeEnding;
+  switch (dw.ending) {
+    case kFull: return choose_block<kFull>(dw, image, out, begin, end);
+    case kSmall: return choose_block<kSmall>(dw, image, out, begin, end);
+    case kPlain: return choose_block<kPlainEnding>(dw, image, out, begin, end);
   }
-  if constexpr (!kHasDot4 || kRelaxedSimd) choose_ending<true>(dw, image, out, begin, end);
 }
 
 }  // namespace octavo::kernels::HWY_NAMESPACE
@@ -464,8 +453,9 @@ Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph, const 
   dw.padding.assign(static_cast<size_t>(dw.channels) + 64,
                     static_cast<uint8_t>(x.quant->zero_point[0]));
   const auto& window = dw.shape.window;
+  const bool any = kSmallCode && (dw.channels < 16 || dw.ending == RequantizeEnding::kFull);
   dw.by_column = window.kernel[1] == 3 && window.kernel[2] == 3 && window.dilation[1] == 1 &&
-                 window.dilation[2] == 1 && window.stride[2] <= 2;
+                 window.dilation[2] == 1 && window.stride[2] <= 2 && !any;
   dw.groups = dw.by_column ? 6 : (window.kernel[1] * window.kernel[2] + 3) / 4;
   dw.lanes = HWY_DYNAMIC_DISPATCH(depthwise_lanes)(dw.channels);
   pack(dw, weights->data, requantize, form.zero_point);

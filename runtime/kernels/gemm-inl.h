@@ -16,25 +16,61 @@ namespace octavo::kernels::HWY_NAMESPACE {
 
 inline constexpr int kPanelVectors = kHas32Registers || kRelaxedSimd ? 4 : 2;
 
-// Heights of compiled tiles: every one up to 6, else 1, 2, 4, 6 and so on, as always in
-// WebAssembly, where every kilobyte is downloaded.
+// Heights of compiled tiles: every one up to 6, else 1, 2, 4, 6 and so on; with small code 1, a
+// half and all of the highest.
 constexpr int next_height(int rows, int max) {
-  const bool all = max <= 6 && !HWY_ARCH_WASM;
-  return std::min(rows + (all || rows < 2 ? 1 : 2), max);
+  if (kSmallCode) return std::min(rows < 2 ? std::max(max / 2, 2) : max, max);
+  return std::min(rows + (max <= 6 || rows < 2 ? 1 : 2), max);
 }
 
 // Runs the smallest compiled tile that holds `count` rows; what is too many repeats the last row.
 template <class Tile, int kVectors, int kRows = 1>
 HWY_INLINE void run_tile(const GemmCall& call, const Panel& panel, const std::byte* const* rows,
-                         int64_t row, int64_t count) {
+                         int64_t row, int64_t count, typename Tile::Sum* sums) {
   constexpr int kMax = Tile::max_rows(kVectors);
   if constexpr (kRows < kMax) {
     if (count > kRows) {
-      return run_tile<Tile, kVectors, next_height(kRows, kMax)>(call, panel, rows, row, count);
+      constexpr int kNext = next_height(kRows, kMax);
+      return run_tile<Tile, kVectors, kNext>(call, panel, rows, row, count, sums);
     }
   }
-  Tile::template run<kRows, kVectors>(call, panel, rows, row, count);
+  Tile::template run<kRows, kVectors>(call, panel, rows, row, count, sums);
 }
+
+// Calls step(a, i) for the words i of each segment of A, where a[r] + i is row r's.
+template <int kRows, class Step>
+HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows,
+                              const Step& step) {
+  const PackedWeights& packed = *call.b;
+  const auto steps = static_cast<ptrdiff_t>(packed.steps);
+  for (int64_t s = 0; s < packed.segments; ++s) {
+    const int32_t* a[kRows];
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
+      a[r] = reinterpret_cast<const int32_t*>(rows[r] + call.a.offsets[s]);
+    });
+    ptrdiff_t k = 0;
+    if constexpr (HWY_ARCH_WASM) {
+      // Its addresses are one register and a constant.
+      for (; k + 4 <= steps; k += 4) {
+        unroll<4>([&](auto i) OCTAVO_INLINE { step(a, i); });
+        unroll<kRows>([&](auto r) OCTAVO_INLINE { a[r] += 4; });
+      }
+      for (; k < steps; ++k) {
+        step(a, 0);
+        unroll<kRows>([&](auto r) OCTAVO_INLINE { a[r] += 1; });
+      }
+    } else {
+      for (; k + 4 <= steps; k += 4) {
+        unroll<4>([&](auto i) OCTAVO_INLINE { step(a, k + i); });
+      }
+      for (; k < steps; ++k) step(a, k);
+    }
+  }
+}
+
+// Rows whose A stays in L2 while a panel of B, read by all of them, stays in L1.
+inline constexpr int64_t kBlock = 96;
+inline constexpr int64_t kSlack = 12;  // tiles may read (not write) past the block's rows
 
 template <class Tile, int kVectors>
 HWY_INLINE void run_panel(const GemmCall& call, const Panel& panel, const std::byte* const* rows,
@@ -43,20 +79,23 @@ HWY_INLINE void run_panel(const GemmCall& call, const Panel& panel, const std::b
   constexpr int64_t kMax = Tile::max_rows(kVectors);
   const int64_t tiles = (count + kMax - 1) / kMax;
   const int64_t least = count / tiles, larger = count % tiles;
-  for (int64_t t = 0; t < tiles; ++t) {
+  // Ended tile by tile, or a block at a time where a vector is small and every constant of the
+  // ending takes instructions to load.
+  constexpr bool kTogether = HWY_ARCH_WASM;
+  typename Tile::template Sums<kVectors, kTogether ? kBlock + kSlack : kMax> sums;
+  for (int64_t t = 0, first = 0; t < tiles; ++t) {
     const int64_t height = least + (t < larger ? 1 : 0);
-    run_tile<Tile, kVectors>(call, panel, rows, row, height);
-    rows += height;
-    row += height;
+    run_tile<Tile, kVectors>(call, panel, rows + first, row + first, height,
+                             sums.at(kTogether ? first : 0));
+    if (!kTogether) sums.finish(call, panel, row + first, height);
+    first += height;
   }
+  if (kTogether) sums.finish(call, panel, row, count);
 }
 
 template <class Tile>
 HWY_INLINE void run_tiles(const GemmCall& call, int64_t row_begin, int64_t row_end,
                           int64_t panel_begin, int64_t panel_end) {
-  // Rows whose A stays in L2 while a panel of B, read by all of them, stays in L1.
-  constexpr int64_t kBlock = 96;
-  constexpr int64_t kSlack = 12;  // tiles may read (not write) past the block's rows
   const std::byte* rows[kBlock + kSlack];
   for (int64_t begin = row_begin; begin < row_end; begin += kBlock) {
     const int64_t count = std::min(kBlock, row_end - begin);

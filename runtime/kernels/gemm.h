@@ -24,7 +24,8 @@ namespace octavo::kernels {
 enum class Int8Input : uint8_t {
   kUnsigned,  // uint8, for four-byte dot products; int8 has its sign bit flipped, which adds 128
   kSigned,    // int8, for the engines of WebAssembly that take both operands of them for signed
-  kWide,      // int16 without zero point, where there is no such instruction or it is not exact
+  kWide,      // int16 without zero point, where there is no such instruction
+  kNone,      // nothing: the engine's instruction is not exact, so that the references must do
 };
 inline constexpr int64_t kWordBytes = 4;
 
@@ -87,7 +88,6 @@ using GemmRun = void (*)(const GemmCall& call, int64_t row_begin, int64_t row_en
 struct GemmTarget {
   int64_t lanes;          // 32-bit lanes in a vector
   int64_t panel_vectors;  // vectors in a full panel
-  Int8Input int8_input;
   GemmRun run_f32;
   GemmRun run_int8;
 };

@@ -7,6 +7,26 @@
 HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
+// Writes `count` rows of sums, of `width` columns each, of the last and narrower panel.
+HWY_NOINLINE void store_partial(const GemmCall& call, const Panel& panel, const float* sums,
+                                int64_t width, int64_t row, int64_t count) {
+  const hn::ScalableTag<float> d;
+  constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
+  const auto lo = hn::Set(d, call.lo);
+  const auto hi = hn::Set(d, call.hi);
+  for (int64_t r = 0; r < count; ++r, sums += width) {
+    const int64_t offset = (row + r) * call.c_stride + panel.column * kWordBytes;
+    const auto* residual = reinterpret_cast<const float*>(call.residual + offset);
+    auto* c = reinterpret_cast<float*>(call.c + offset);
+    for (int64_t j = 0; j < call.b->columns - panel.column; j += kLanes) {
+      const auto n = static_cast<size_t>(call.b->columns - panel.column - j);
+      auto y = hn::LoadU(d, sums + j);
+      if (call.residual != nullptr) y = hn::Add(y, hn::LoadN(d, residual + j, n));
+      hn::StoreN(hn::Min(hn::Max(y, lo), hi), d, c + j, n);
+    }
+  }
+}
+
 // A step loads `vectors` of B, broadcasts `rows` values of A and does rows * vectors multiply-adds:
 // with 6 x 4 (32 registers) or 6 x 2 (16 registers) the two load ports keep up with the two
 // multipliers. Without fused multiply-adds the products need registers too.
@@ -17,9 +37,16 @@ struct F32Tile {
     return vectors == 1 ? 8 : HWY_ARCH_WASM && !kRelaxedSimd ? 4 : 6;
   }
 
+  struct Sum;  // are ended in their registers
+  template <int kVectors, int64_t kRows>
+  struct Sums {
+    static Sum* at(int64_t) { return nullptr; }
+    static void finish(const GemmCall&, const Panel&, int64_t, int64_t) {}
+  };
+
   template <int kRows, int kVectors>
   static HWY_NOINLINE void run(const GemmCall& call, const Panel& panel,
-                               const std::byte* const* rows, int64_t row, int64_t count) {
+                               const std::byte* const* rows, int64_t row, int64_t count, Sum*) {
     const hn::ScalableTag<float> d;
     using V = hn::Vec<decltype(d)>;
     constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
@@ -31,49 +58,39 @@ struct F32Tile {
       unroll<kRows>([&](auto r) OCTAVO_INLINE { acc[r][j] = bias; });
     });
     const auto* b = reinterpret_cast<const float*>(packed.data.data() + panel.offset);
-    const auto steps = static_cast<ptrdiff_t>(packed.steps);
-    for (int64_t s = 0; s < packed.segments; ++s) {
-      const float* a[kRows];
+    for_each_step<kRows>(call, rows, [&](const int32_t* const* a, ptrdiff_t k) OCTAVO_INLINE {
+      V w[kVectors];
+      unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d, b + j * kLanes); });
       unroll<kRows>([&](auto r) OCTAVO_INLINE {
-        a[r] = reinterpret_cast<const float*>(rows[r] + call.a.offsets[s]);
+        const V x = hn::Set(d, reinterpret_cast<const float*>(a[r])[k]);
+        unroll<kVectors>([&](auto j) OCTAVO_INLINE { acc[r][j] = mul_add(x, w[j], acc[r][j]); });
       });
-      const auto step = [&](ptrdiff_t k) OCTAVO_INLINE {
-        V w[kVectors];
-        unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d, b + j * kLanes); });
-        unroll<kRows>([&](auto r) OCTAVO_INLINE {
-          const V x = hn::Set(d, a[r][k]);
-          unroll<kVectors>([&](auto j) OCTAVO_INLINE { acc[r][j] = mul_add(x, w[j], acc[r][j]); });
-        });
-        b += kVectors * kLanes;
-      };
-      ptrdiff_t k = 0;
-      for (; k + 4 <= steps; k += 4) {
-        unroll<4>([&](auto i) OCTAVO_INLINE { step(k + i); });
-      }
-      for (; k < steps; ++k) step(k);
-    }
+      b += kVectors * kLanes;
+    });
 
+    if (packed.columns - panel.column < kVectors * kLanes) {
+      alignas(64) float sums[kRows * kVectors * kLanes];
+      unroll<kRows>([&](auto r) OCTAVO_INLINE {
+        unroll<kVectors>([&](auto j) OCTAVO_INLINE {
+          hn::Store(acc[r][j], d, sums + (r * kVectors + j) * kLanes);
+        });
+      });
+      return store_partial(call, panel, sums, kVectors * kLanes, row, count);
+    }
     const V lo = hn::Set(d, call.lo);
     const V hi = hn::Set(d, call.hi);
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       if (r >= count) return;
-      auto* c = reinterpret_cast<float*>(call.c + (row + r) * call.c_stride) + panel.column;
-      const auto* residual =
-          call.residual == nullptr
-              ? nullptr
-              : reinterpret_cast<const float*>(call.residual + (row + r) * call.c_stride) +
-                    panel.column;
+      const int64_t offset = (row + r) * call.c_stride + panel.column * kWordBytes;
+      if (call.residual != nullptr) {
+        const auto* residual = reinterpret_cast<const float*>(call.residual + offset);
+        unroll<kVectors>([&](auto j) OCTAVO_INLINE {
+          acc[r][j] = hn::Add(acc[r][j], hn::LoadU(d, residual + j * kLanes));
+        });
+      }
+      auto* c = reinterpret_cast<float*>(call.c + offset);
       unroll<kVectors>([&](auto j) OCTAVO_INLINE {
-        const int64_t left = packed.columns - panel.column - j * kLanes;
-        V y = acc[r][j];
-        if (left >= kLanes) {
-          if (residual != nullptr) y = hn::Add(y, hn::LoadU(d, residual + j * kLanes));
-          hn::StoreU(hn::Min(hn::Max(y, lo), hi), d, c + j * kLanes);
-        } else if (left > 0) {
-          const auto n = static_cast<size_t>(left);
-          if (residual != nullptr) y = hn::Add(y, hn::LoadN(d, residual + j * kLanes, n));
-          hn::StoreN(hn::Min(hn::Max(y, lo), hi), d, c + j * kLanes, n);
-        }
+        hn::StoreU(hn::Min(hn::Max(acc[r][j], lo), hi), d, c + j * kLanes);
       });
     });
   }

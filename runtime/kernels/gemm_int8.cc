@@ -93,7 +93,7 @@ HWY_INLINE void choose_store(const GemmCall& call, const Panel& panel, const int
   switch (call.ending) {
     case kFull: return store_8bit<kVectors, kFull, false>(call, panel, acc, row, count);
     case kSmall: return store_8bit<kVectors, kSmall, false>(call, panel, acc, row, count);
-    case kPlain: return store_8bit<kVectors, kPlain, false>(call, panel, acc, row, count);
+    case kPlain: return store_8bit<kVectors, kPlainEnding, false>(call, panel, acc, row, count);
   }
 }
 
@@ -153,9 +153,27 @@ template <class Dot>
 struct Int8Tile {
   static constexpr int max_rows(int vectors) { return Dot::max_rows(vectors); }
 
+  // Sums go through memory, so that the many endings need not be compiled for every tile height;
+  // the stores hide behind the arithmetic of the ending.
+  using Sum = int32_t;
+  template <int kVectors, int64_t kRows>
+  struct Sums {
+    static constexpr int64_t kWidth = kVectors * static_cast<int64_t>(HWY_LANES(int32_t));
+    alignas(64) int32_t data[kRows * kWidth];
+    int32_t* at(int64_t row) { return data + row * kWidth; }
+    HWY_INLINE void finish(const GemmCall& call, const Panel& panel, int64_t row,
+                           int64_t count) const {
+      if (call.output == GemmOutput::kF32) {
+        store_f32<kVectors>(call, panel, data, row, count);
+      } else {
+        choose_store<kVectors>(call, panel, data, row, count);
+      }
+    }
+  };
+
   template <int kRows, int kVectors>
   static HWY_NOINLINE void run(const GemmCall& call, const Panel& panel,
-                               const std::byte* const* rows, int64_t row, int64_t count) {
+                               const std::byte* const* rows, int64_t, int64_t, int32_t* sums) {
     const hn::ScalableTag<int32_t> d32;
     using V = hn::Vec<decltype(d32)>;
     constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(int32_t));
@@ -167,42 +185,23 @@ struct Int8Tile {
       unroll<kRows>([&](auto r) OCTAVO_INLINE { acc[r][j] = start; });
     });
     const auto* b = reinterpret_cast<const int32_t*>(packed.data.data() + panel.offset);
-    const auto steps = static_cast<ptrdiff_t>(packed.steps);
-    for (int64_t s = 0; s < packed.segments; ++s) {
-      const std::byte* a[kRows];
-      unroll<kRows>([&](auto r) OCTAVO_INLINE { a[r] = rows[r] + call.a.offsets[s]; });
-      const auto step = [&](ptrdiff_t k) OCTAVO_INLINE {
-        V w[kVectors];
-        unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d32, b + j * kLanes); });
-        unroll<kRows>([&](auto r) OCTAVO_INLINE {
-          int32_t word;
-          std::memcpy(&word, a[r] + k * kWordBytes, sizeof(word));
-          const V x = hn::Set(d32, word);
-          unroll<kVectors>(
-              [&](auto j) OCTAVO_INLINE { acc[r][j] = Dot::accumulate(d32, x, w[j], acc[r][j]); });
-        });
-        b += kVectors * kLanes;
-      };
-      ptrdiff_t k = 0;
-      for (; k + 4 <= steps; k += 4) {
-        unroll<4>([&](auto i) OCTAVO_INLINE { step(k + i); });
-      }
-      for (; k < steps; ++k) step(k);
-    }
-
-    // Through memory, so that the many endings need not be compiled for every tile height; the
-    // stores hide behind the arithmetic of the ending.
-    alignas(64) int32_t sums[kRows * kVectors * kLanes];
+    for_each_step<kRows>(call, rows, [&](const int32_t* const* a, ptrdiff_t k) OCTAVO_INLINE {
+      V w[kVectors];
+      unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d32, b + j * kLanes); });
+      unroll<kRows>([&](auto r) OCTAVO_INLINE {
+        int32_t word;
+        std::memcpy(&word, a[r] + k, sizeof(word));
+        const V x = hn::Set(d32, word);
+        unroll<kVectors>(
+            [&](auto j) OCTAVO_INLINE { acc[r][j] = Dot::accumulate(d32, x, w[j], acc[r][j]); });
+      });
+      b += kVectors * kLanes;
+    });
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       unroll<kVectors>([&](auto j) OCTAVO_INLINE {
         hn::Store(acc[r][j], d32, sums + (r * kVectors + j) * kLanes);
       });
     });
-    if (call.output == GemmOutput::kF32) {
-      store_f32<kVectors>(call, panel, sums, row, count);
-    } else {
-      choose_store<kVectors>(call, panel, sums, row, count);
-    }
   }
 };
 
@@ -226,8 +225,8 @@ Int8Input probe_int8_input() {
     }
     return true;
   };
-  if (exact(127, 255)) return Int8Input::kUnsigned;
-  return exact(-128, 127) ? Int8Input::kSigned : Int8Input::kWide;
+  if (exact(0, 255)) return Int8Input::kUnsigned;
+  return exact(-128, 127) ? Int8Input::kSigned : Int8Input::kNone;
 }
 Int8Input int8_input() {
   static const Int8Input input = probe_int8_input();
@@ -239,14 +238,8 @@ Int8Input int8_input() { return kHasDot4 ? Int8Input::kUnsigned : Int8Input::kWi
 
 void run_gemm_int8(const GemmCall& call, int64_t row_begin, int64_t row_end, int64_t panel_begin,
                    int64_t panel_end) {
-  if constexpr (kHasDot4) {
-    if (!kRelaxedSimd || int8_input() != Int8Input::kWide) {
-      return run_tiles<Int8Tile<Dot4>>(call, row_begin, row_end, panel_begin, panel_end);
-    }
-  }
-  if constexpr (!kHasDot4 || kRelaxedSimd) {
-    run_tiles<Int8Tile<Dot2>>(call, row_begin, row_end, panel_begin, panel_end);
-  }
+  using Dot = std::conditional_t<kHasDot4, Dot4, Dot2>;
+  run_tiles<Int8Tile<Dot>>(call, row_begin, row_end, panel_begin, panel_end);
 }
 
 int64_t gemm_lanes() { return static_cast<int64_t>(HWY_LANES(float)); }
@@ -264,7 +257,7 @@ HWY_EXPORT(int8_input);
 
 GemmTarget gemm_target() {
   return {HWY_DYNAMIC_DISPATCH(gemm_lanes)(), HWY_DYNAMIC_DISPATCH(gemm_panel_vectors)(),
-          int8_input(), gemm_f32_target(), HWY_DYNAMIC_POINTER(run_gemm_int8)};
+          gemm_f32_target(), HWY_DYNAMIC_POINTER(run_gemm_int8)};
 }
 Int8Input int8_input() { return HWY_DYNAMIC_DISPATCH(int8_input)(); }
 }  // namespace octavo::kernels

@@ -59,7 +59,7 @@ bool is_int8_product(const PlanGraph& graph, const Node& node) {
   const ValueId y = node.output(0);
   if (!product || graph.info(node.input(1)).shape.rank() < 2 || product->alpha != 1 ||
       product->beta != 1 || int8_params(graph, node.input(0)) == nullptr ||
-      (int8_params(graph, y) == nullptr && !is_f32(graph, y))) {
+      int8_input() == Int8Input::kNone || (int8_params(graph, y) == nullptr && !is_f32(graph, y))) {
     return false;
   }
   if (graph.is_constant(node.input(1))) {

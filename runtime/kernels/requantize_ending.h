@@ -9,6 +9,13 @@
 
 namespace octavo::kernels {
 
+/// Fewer variants of the kernels, where every kilobyte is downloaded.
+#ifdef __EMSCRIPTEN__
+inline constexpr bool kSmallCode = true;
+#else
+inline constexpr bool kSmallCode = false;
+#endif
+
 enum class RequantizeEnding : uint8_t {
   kFull,   // clamped as floats
   kSmall,  // below 2^22 in magnitude before clamping: converted first, clamped as bytes

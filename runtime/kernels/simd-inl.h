@@ -76,7 +76,9 @@ HWY_INLINE hn::Vec<DI> round_in_range(DI di, V v) {
   // The conversions of WebAssembly saturate, which takes many instructions. Floats from 2^23 to
   // 2^24 are one apart: adding 1.5 * 2^23 leaves the rounded integer in the low bits.
   const hn::RebindToFloat<DI> df;
-  const auto magic = hn::Set(df, 12582912.0f);
+  float shift = 12582912.0f;
+  asm("" : "+r"(shift));  // kept in a register: engines build constants of vectors at each use
+  const auto magic = hn::Set(df, shift);
   return hn::Sub(hn::BitCast(di, hn::Add(v, magic)), hn::BitCast(di, magic));
 #else
   (void)di;
@@ -133,6 +135,10 @@ struct RequantizeVectors {
     return round_in_range(hn::RebindToSigned<D>(), finish(y));
   }
 };
+
+/// How to end without a zero point; small code adds it.
+inline constexpr RequantizeEnding kPlainEnding =
+    kSmallCode ? RequantizeEnding::kSmall : RequantizeEnding::kPlain;
 
 /// Narrows four vectors of int32 to one of 8 bits: within each 128-bit block, four bytes of each.
 template <class D8, class VI32>

@@ -191,26 +191,44 @@ constexpr bool accepts() {
   }
 }
 
+/// The row for a type of widen_number, bool or string.
 template <class Op, Types kTypes>
 Row find_row(DType dtype) {
-  return visit_dtype(
-      dtype,
-      []<class T>() -> Row {
-        if constexpr (accepts<kTypes, T>()) return row<Op, T>;
-        return nullptr;
-      },
-      [&]() -> Row {
-        if constexpr (kTypes == Types::kAllAndStrings) {
-          if (dtype == DType::kString) return row<Op, std::string>;
-        }
-        return nullptr;
-      });
+  switch (dtype) {
+    case DType::kF64:
+      if constexpr (accepts<kTypes, double>()) return row<Op, double>;
+      return nullptr;
+    case DType::kI64:
+      if constexpr (accepts<kTypes, int64_t>()) return row<Op, int64_t>;
+      return nullptr;
+    case DType::kU64:
+      if constexpr (accepts<kTypes, uint64_t>()) return row<Op, uint64_t>;
+      return nullptr;
+    case DType::kBool:
+      if constexpr (accepts<kTypes, bool>()) return row<Op, bool>;
+      return nullptr;
+    case DType::kString:
+      if constexpr (kTypes == Types::kAllAndStrings) return row<Op, std::string>;
+      return nullptr;
+    default: return nullptr;
+  }
 }
 
 Status check_same_dtype(const TensorView& a, const TensorView& b) {
   if (a.dtype == b.dtype) return {};
   return fail(ErrorCode::kShapeMismatch, "the inputs are ", dtype_name(a.dtype), " and ",
               dtype_name(b.dtype), ": cast one to the other's type");
+}
+
+/// A reference for rows: numbers are computed in the types of widen_number.
+template <ReferenceFn kReference>
+Status wide(KernelContext& context) {
+  for (const TensorView& input : context.inputs) {
+    OCTAVO_TRY(check_same_dtype(context.in(0), input));
+  }
+  return run_widened(context, kReference, [](DType dtype) {
+    return dtype == DType::kBool ? dtype : widen_number(dtype);
+  });
 }
 
 Status run_rows(KernelContext& context, const TensorView& a, const TensorView& b,
@@ -382,39 +400,44 @@ constexpr OpDef variadic_row(OpKind kind, const char* name, ReferenceFn referenc
   return op;
 }
 constexpr OpDef prelu_row() {
-  OpDef op = arithmetic_row(OpKind::kPRelu, "PRelu", binary<PRelu, Types::kNumbers>);
+  OpDef op = arithmetic_row(OpKind::kPRelu, "PRelu", wide<binary<PRelu, Types::kNumbers>>);
   op.infer = infer_like_first;
   return infer_row(op);
 }
 
 constexpr OpDef kRows[] = {
-    infer_row(arithmetic_row(OpKind::kAdd, "Add", binary<Add, Types::kNumbers>, kRequantizeRule)),
+    infer_row(
+        arithmetic_row(OpKind::kAdd, "Add", wide<binary<Add, Types::kNumbers>>, kRequantizeRule)),
     comparison_row(OpKind::kAnd, "And", comparison<Std<std::logical_and<>>, Types::kBools>),
-    arithmetic_row(OpKind::kBitShift, "BitShift", bit_shift, {}, kShiftFields),
+    arithmetic_row(OpKind::kBitShift, "BitShift", wide<bit_shift>, {}, kShiftFields),
     arithmetic_row(OpKind::kBitwiseAnd, "BitwiseAnd",
-                   binary<Std<std::bit_and<>>, Types::kIntegers>),
-    arithmetic_row(OpKind::kBitwiseOr, "BitwiseOr", binary<Std<std::bit_or<>>, Types::kIntegers>),
+                   wide<binary<Std<std::bit_and<>>, Types::kIntegers>>),
+    arithmetic_row(OpKind::kBitwiseOr, "BitwiseOr",
+                   wide<binary<Std<std::bit_or<>>, Types::kIntegers>>),
     arithmetic_row(OpKind::kBitwiseXor, "BitwiseXor",
-                   binary<Std<std::bit_xor<>>, Types::kIntegers>),
-    infer_row(arithmetic_row(OpKind::kDiv, "Div", binary<Div, Types::kNumbers>)),
+                   wide<binary<Std<std::bit_xor<>>, Types::kIntegers>>),
+    infer_row(arithmetic_row(OpKind::kDiv, "Div", wide<binary<Div, Types::kNumbers>>)),
     comparison_row(OpKind::kEqual, "Equal",
-                   comparison<Std<std::equal_to<>>, Types::kAllAndStrings>),
-    comparison_row(OpKind::kGreater, "Greater", comparison<Std<std::greater<>>, Types::kNumbers>),
+                   wide<comparison<Std<std::equal_to<>>, Types::kAllAndStrings>>),
+    comparison_row(OpKind::kGreater, "Greater",
+                   wide<comparison<Std<std::greater<>>, Types::kNumbers>>),
     comparison_row(OpKind::kGreaterOrEqual, "GreaterOrEqual",
-                   comparison<Std<std::greater_equal<>>, Types::kNumbers>),
-    comparison_row(OpKind::kLess, "Less", comparison<Std<std::less<>>, Types::kNumbers>),
+                   wide<comparison<Std<std::greater_equal<>>, Types::kNumbers>>),
+    comparison_row(OpKind::kLess, "Less", wide<comparison<Std<std::less<>>, Types::kNumbers>>),
     comparison_row(OpKind::kLessOrEqual, "LessOrEqual",
-                   comparison<Std<std::less_equal<>>, Types::kNumbers>),
-    infer_row(variadic_row(OpKind::kMax, "Max", variadic<Max>)),
+                   wide<comparison<Std<std::less_equal<>>, Types::kNumbers>>),
+    infer_row(variadic_row(OpKind::kMax, "Max", wide<variadic<Max>>)),
     infer_row(variadic_row(OpKind::kMean, "Mean", in_double<mean>)),
-    infer_row(variadic_row(OpKind::kMin, "Min", variadic<Min>)),
-    arithmetic_row(OpKind::kMod, "Mod", modulo, {}, kModFields),
-    infer_row(arithmetic_row(OpKind::kMul, "Mul", binary<Mul, Types::kNumbers>, kRequantizeRule)),
+    infer_row(variadic_row(OpKind::kMin, "Min", wide<variadic<Min>>)),
+    arithmetic_row(OpKind::kMod, "Mod", wide<modulo>, {}, kModFields),
+    infer_row(
+        arithmetic_row(OpKind::kMul, "Mul", wide<binary<Mul, Types::kNumbers>>, kRequantizeRule)),
     comparison_row(OpKind::kOr, "Or", comparison<Std<std::logical_or<>>, Types::kBools>),
     prelu_row(),
     arithmetic_row(OpKind::kPow, "Pow", power),
-    infer_row(arithmetic_row(OpKind::kSub, "Sub", binary<Sub, Types::kNumbers>, kRequantizeRule)),
-    infer_row(variadic_row(OpKind::kSum, "Sum", variadic<Add>)),
+    infer_row(
+        arithmetic_row(OpKind::kSub, "Sub", wide<binary<Sub, Types::kNumbers>>, kRequantizeRule)),
+    infer_row(variadic_row(OpKind::kSum, "Sum", wide<variadic<Add>>)),
     comparison_row(OpKind::kXor, "Xor", comparison<Std<std::not_equal_to<>>, Types::kBools>),
 };
 

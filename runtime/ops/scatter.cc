@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/indexing.h"
 #include "runtime/ops/move.h"
@@ -12,71 +13,53 @@ constexpr FieldDef kScatterElementsFields[] = {int_field("axis"),
 constexpr FieldDef kScatterNDFields[] = {string_field("reduction", "none")};
 
 // How an update meets what is there.
-struct Replace {
-  template <class T>
-  static void apply(T& at, const T& update) {
-    at = update;
-  }
-};
-template <class Fn>
-struct Combine {
-  template <class T>
-  static void apply(T& at, const T& update) {
-    using A = ComputeType<T>;
-    at = static_cast<T>(Fn::template of<A>(static_cast<A>(at), static_cast<A>(update)));
-  }
-};
-// Integer sums and products wrap.
-template <class A>
-using Wrapping = std::conditional_t<std::is_integral_v<A> && !std::is_same_v<A, bool>,
-                                    std::make_unsigned<A>, std::type_identity<A>>::type;
-struct Add {
-  template <class A>
-  static A of(A a, A b) {
-    using W = Wrapping<A>;
-    return static_cast<A>(static_cast<W>(a) + static_cast<W>(b));
-  }
-};
-struct Mul {
-  template <class A>
-  static A of(A a, A b) {
-    // Products of unsigned short promote to int, which could overflow.
-    using W = std::conditional_t<std::is_integral_v<A>, uint64_t, A>;
-    return static_cast<A>(static_cast<W>(a) * static_cast<W>(b));
-  }
-};
-struct Max {
-  template <class A>
-  static A of(A a, A b) {
-    return a > b ? a : b;
-  }
-};
-struct Min {
-  template <class A>
-  static A of(A a, A b) {
-    return a < b ? a : b;
-  }
-};
+enum class Reduction : uint8_t { kNone, kAdd, kMul, kMax, kMin };
 
-// Calls fn<T, Apply>() for the node's `reduction`.
-template <class Fn>
-Status visit_reduction(const Node& node, DType dtype, Fn&& fn) {
-  const std::string_view reduction = node.get_string("reduction");
-  if (reduction.empty() || reduction == "none") {
-    return visit_dtype_size(dtype, [&]<class T>() { return fn.template operator()<T, Replace>(); });
+Result<Reduction> reduction_of(const Node& node) {
+  const std::string_view name = node.get_string("reduction");
+  if (name.empty() || name == "none") return Reduction::kNone;
+  if (name == "add") return Reduction::kAdd;
+  if (name == "mul") return Reduction::kMul;
+  if (name == "max") return Reduction::kMax;
+  if (name == "min") return Reduction::kMin;
+  return fail(ErrorCode::kInvalidModel, "reduction '", name, "' does not exist");
+}
+
+// Of the types of widen_number; integer sums and products wrap.
+template <class T>
+T combine(Reduction reduction, T a, T b) {
+  using W = std::conditional_t<std::is_integral_v<T>, uint64_t, T>;
+  switch (reduction) {
+    case Reduction::kAdd: return static_cast<T>(static_cast<W>(a) + static_cast<W>(b));
+    case Reduction::kMul: return static_cast<T>(static_cast<W>(a) * static_cast<W>(b));
+    case Reduction::kMax: return a > b ? a : b;
+    case Reduction::kMin: return a < b ? a : b;
+    default: return b;
   }
-  const auto with = [&]<class Op>() {
-    return visit_dtype(
-        dtype, [&]<class T>() { return fn.template operator()<T, Combine<Op>>(); },
-        [&]() -> Status {
-          return fail(ErrorCode::kShapeMismatch, "a reduction of ", dtype_name(dtype), " elements");
-        });
-  };
-  if (reduction == "add") return with.template operator()<Add>();
-  if (reduction == "mul") return with.template operator()<Mul>();
-  if (reduction == "max") return with.template operator()<Max>();
-  if (reduction == "min") return with.template operator()<Min>();
-  return fail(ErrorCode::kInvalidModel, "reduction '", reduction, "' does not exist");
+}
+
+// Calls fn(to, from, update) for the node's `reduction`, where update(to[i], from[k]) is an
+// element's.
+template <class Fn>
+Status visit_reduction(const Node& node, const TensorView& out, const TensorView& updates,
+                       const Fn& fn) {
+  OCTAVO_ASSIGN(const Reduction reduction, reduction_of(node));
+  if (reduction == Reduction::kNone) {
+    return visit_dtype_size(out.dtype, [&]<class T>() {
+      return fn(out.as<T>(), updates.as<const T>(), [](T& at, const T& update) { at = update; });
+    });
+  }
+  return visit_wide(out.dtype, [&]<class T>() {
+    return fn(out.as<T>(), updates.as<const T>(),
+              [&](T& at, T update) { at = combine(reduction, at, update); });
+  });
+}
+
+template <ReferenceFn kReference>
+Status scatter(KernelContext& c) {
+  OCTAVO_ASSIGN(const Reduction reduction, reduction_of(c.node));
+  const bool combines = reduction != Reduction::kNone;
+  return combines ? run_widened(c, kReference, widen_number) : kReference(c);
 }
 
 Status infer_scatter(InferContext& c) {
@@ -110,14 +93,13 @@ Status run_scatter_elements(KernelContext& c) {
   OCTAVO_TRY(normalize_indices(indices, data.shape[axis]));
   OCTAVO_ASSIGN(const TensorView out, start_output(c));
   const int64_t* index = std::as_const(indices).data<int64_t>().data();
-  return visit_reduction(c.node, data.dtype, [&]<class T, class Apply>() -> Status {
-    const T* from = updates.as<const T>();
-    T* to = out.as<T>();
+  const auto run = [&](auto* to, const auto* from, const auto& update) -> Status {
     for_each_position(shape, data.shape, axis, [&](int64_t at, int64_t base, int64_t stride) {
-      Apply::apply(to[base + index[at] * stride], from[at]);
+      update(to[base + index[at] * stride], from[at]);
     });
     return {};
-  });
+  };
+  return visit_reduction(c.node, out, updates, run);
 }
 
 Status run_scatter_nd(KernelContext& c) {
@@ -138,16 +120,15 @@ Status run_scatter_nd(KernelContext& c) {
   OCTAVO_ASSIGN(const TensorView out, start_output(c));
   if (updates.elements() == 0) return {};
   const int64_t inner = data.shape.elements(static_cast<int>(depth), data.shape.rank());
-  return visit_reduction(c.node, data.dtype, [&]<class T, class Apply>() -> Status {
+  const auto run = [&](auto* data_to, const auto* from, const auto& update) -> Status {
     const int64_t* index = indices.data<int64_t>().data();
-    const T* from = updates.as<const T>();
     for (int64_t i = 0; i < updates.elements() / inner; ++i, index += depth) {
       OCTAVO_ASSIGN(const int64_t at, locate(data.shape, 0, {index, static_cast<size_t>(depth)}));
-      T* to = out.as<T>() + at;
-      for (int64_t k = 0; k < inner; ++k) Apply::apply(to[k], *from++);
+      for (int64_t k = 0; k < inner; ++k) update(data_to[at + k], *from++);
     }
     return {};
-  });
+  };
+  return visit_reduction(c.node, out, updates, run);
 }
 
 constexpr OpDef kOps[] = {
@@ -157,14 +138,14 @@ constexpr OpDef kOps[] = {
      .max_inputs = 3,
      .fields = kScatterElementsFields,
      .infer = infer_scatter,
-     .reference = run_scatter_elements},
+     .reference = scatter<run_scatter_elements>},
     {.kind = OpKind::kScatterND,
      .name = "ScatterND",
      .min_inputs = 3,
      .max_inputs = 3,
      .fields = kScatterNDFields,
      .infer = infer_scatter,
-     .reference = run_scatter_nd},
+     .reference = scatter<run_scatter_nd>},
 };
 
 }  // namespace

@@ -3,21 +3,40 @@ import { LoadError, UnavailableError, invalidArgument } from "./errors.js";
 
 export type Variant = "simd" | "relaxed";
 
-// Modules with one function: i8x16.popcnt(i8x16.splat(0)), and i8x16.relaxed_swizzle of two splats.
+// Modules with one function: i8x16.popcnt(i8x16.splat(0)), and dot(w, x), the first lane of
+// i32x4.relaxed_dot_i8x16_i7x16_add(i8x16.splat(w), i8x16.splat(x), 0).
 const simdProbe = "AGFzbQEAAAABBQFgAAF7AwIBAAoKAQgAQQD9D/1iCw==";
-const relaxedProbe = "AGFzbQEAAAABBQFgAAF7AwIBAAoPAQ0AQQH9D0EC/Q/9gAIL";
+const dotProbe = "AGFzbQEAAAABBwFgAn9/AX8DAgEABwcBA2RvdAAAChYBFAAgAP0PIAH9D0EA/RH9kwL9GwAL";
+
+const decode = (base64: string) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 
 function validates(base64: string): boolean {
   try {
-    return WebAssembly.validate(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)));
+    return WebAssembly.validate(decode(base64));
   } catch {
     return false;
   }
 }
 
-let features: { simd: boolean; relaxed: boolean } | undefined;
+/**
+ * Whether the relaxed dot product is exact for int8 weights and 8-bit activations. Engines may take
+ * the activations for signed or for unsigned, and those that add pairs in 16 bits saturate.
+ */
+function dotIsExact(): boolean {
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(decode(dotProbe)));
+  const dot = instance.exports["dot"] as (w: number, x: number) => number;
+  return [
+    [0, 255],
+    [-128, 127],
+  ].some((range) => range.every((x) => [-128, 127].every((w) => dot(w, x) === 4 * w * x)));
+}
+
+let features: { simd: boolean; relaxed: boolean; exact: boolean } | undefined;
 export function detect() {
-  features ??= { simd: validates(simdProbe), relaxed: validates(relaxedProbe) };
+  if (!features) {
+    const relaxed = validates(dotProbe);
+    features = { simd: validates(simdProbe), relaxed, exact: relaxed && dotIsExact() };
+  }
   return features;
 }
 
@@ -36,7 +55,7 @@ export interface BackendInfo {
 }
 
 export function chooseVariant(wanted?: Variant): { variant: Variant; reason: string } {
-  const { simd, relaxed } = detect();
+  const { simd, relaxed, exact } = detect();
   if (!simd) {
     throw new UnavailableError({
       code: "unavailable",
@@ -47,11 +66,11 @@ export function chooseVariant(wanted?: Variant): { variant: Variant; reason: str
     throw invalidArgument(`there is no variant '${wanted}'; use 'simd' or 'relaxed'`);
   }
   if (wanted === "simd") return { variant: "simd", reason: "asked for" };
-  if (relaxed) return { variant: "relaxed", reason: "the engine has relaxed SIMD" };
-  return {
-    variant: "simd",
-    reason: `the engine has no relaxed SIMD${wanted ? ", though it was asked for" : ""}`,
-  };
+  if (exact) return { variant: "relaxed", reason: "the engine has relaxed SIMD" };
+  const why = relaxed
+    ? "the engine's relaxed dot product is inexact"
+    : "the engine has no relaxed SIMD";
+  return { variant: "simd", reason: `${why}${wanted ? ", though it was asked for" : ""}` };
 }
 
 const cores = () =>
