@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/config/recipe.h"
+#include "core/diagnosis/distribution.h"
 #include "runtime/session.h"
 
 namespace octavo {
@@ -120,6 +121,8 @@ Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
                                       const CalibFunc& calib_func = {},
                                       const QuantizeOptions& options = {});
 
+class StageCache;  // core/quantization/stage_cache.h
+
 /// quantize_model in steps, for callers whose data arrive between calls:
 ///
 ///   while wants_data(): observe(each sample); if end_pass() is false: break
@@ -127,8 +130,10 @@ Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
 class Quantizer {
  public:
   /// Errors: those of quantize_model that need no data.
+  /// `cache`: what recipes over the same model and the same data have in common is done once.
   static Result<Quantizer> create(const Model& model, const Recipe& recipe,
-                                  std::shared_ptr<ThreadPool> pool = nullptr);
+                                  std::shared_ptr<ThreadPool> pool = nullptr,
+                                  std::shared_ptr<StageCache> cache = nullptr);
   Quantizer(Quantizer&&) noexcept;
   Quantizer& operator=(Quantizer&&) noexcept;
   ~Quantizer();
@@ -155,7 +160,10 @@ struct TensorComparison {
   std::string tensor, node_op;
   double sqnr_db = 0;  // 10 log10(sum a^2 / sum (a - b)^2), over all samples; at most 200
   double cosine = 0;
+  double mse = 0;  // mean of (a - b)^2
+  double kl = 0;   // Kullback-Leibler divergence of the distributions, in nats
   double max_abs_error = 0;
+  Distribution distribution = {};  // of both models' values
 };
 struct Comparison {
   std::vector<TensorComparison> outputs;

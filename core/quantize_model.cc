@@ -2,6 +2,7 @@
 
 #include "core/octavo.h"
 #include "core/quantization/stage.h"
+#include "core/quantization/stage_cache.h"
 
 namespace octavo {
 namespace {
@@ -42,12 +43,31 @@ struct Quantizer::State {
   Status advance() {
     while (!wants_data()) {
       if (stage != nullptr) OCTAVO_TRY(finish_stage());
+      skip_cached_stages();
       if (next == recipe.stages.size()) return {};
       OCTAVO_ASSIGN(stage, make_stage(input, recipe.stages[next]));
       ++next;
       pass = 0;
     }
     return {};
+  }
+
+  std::string first_stages(size_t count) const {
+    return Recipe(std::vector<QuantConfig>(recipe.stages.begin(),
+                                           recipe.stages.begin() + static_cast<ptrdiff_t>(count)))
+        .to_json();
+  }
+  // The last stage is never in the cache: recipes differ there.
+  void skip_cached_stages() {
+    if (input.cache == nullptr) return;
+    for (size_t count = recipe.stages.size(); --count > next;) {
+      const StageCache::Prefix* found = input.cache->find(first_stages(count));
+      if (found == nullptr) continue;
+      input.graph = found->graph;
+      report = found->report;
+      next = count;
+      return;
+    }
   }
 
   Status finish_stage() {
@@ -59,6 +79,9 @@ struct Quantizer::State {
     merge_nodes(report.nodes, std::move(of_stage.nodes));
     std::ranges::move(of_stage.warnings, std::back_inserter(report.warnings));
     report.samples = std::max(report.samples, of_stage.samples);
+    if (input.cache != nullptr && next < recipe.stages.size()) {
+      input.cache->store(first_stages(next), {input.graph, report});
+    }
     return {};
   }
 };
@@ -69,14 +92,15 @@ Quantizer& Quantizer::operator=(Quantizer&&) noexcept = default;
 Quantizer::~Quantizer() = default;
 
 Result<Quantizer> Quantizer::create(const Model& model, const Recipe& recipe,
-                                    std::shared_ptr<ThreadPool> pool) {
+                                    std::shared_ptr<ThreadPool> pool,
+                                    std::shared_ptr<StageCache> cache) {
   OCTAVO_TRY(recipe.validate());
   if (model.shared_graph() == nullptr) {
     return fail(ErrorCode::kInvalidArgument, "there is no model to quantize; load one first");
   }
   auto state = std::make_unique<State>();
   state->recipe = recipe;
-  state->input = {model.shared_graph(), std::move(pool)};
+  state->input = {model.shared_graph(), std::move(pool), std::move(cache)};
   state->float_bytes = constant_bytes(model.graph());
   OCTAVO_TRY(state->advance());
   return Quantizer(std::move(state));

@@ -131,6 +131,31 @@ TEST_F(Cli, HalfPrecisionNeedsNoData) {
   EXPECT_NE(without.err.find("--data"), std::string::npos) << without.err;
 }
 
+TEST_F(Cli, ReportIsAPageOrJson) {
+  ASSERT_EQ(run("quantize @m.octavo --data @data.npy -o @out.octavo --no-check").exit_code, 0);
+  const std::string models = "report @m.octavo @out.octavo --data @data.npy -o @";
+  ASSERT_EQ(run(models + "r.html").exit_code, 0);
+  EXPECT_NE(read_text(dir_.path("r.html")).find("<svg"), std::string::npos);
+  ASSERT_EQ(run(models + "r.json").exit_code, 0);
+  const Json json = Json::parse(read_text(dir_.path("r.json")), nullptr, false);
+  EXPECT_EQ(json["ops"][0]["node"], "fc");
+  EXPECT_GT(json["ops"][0]["own_sqnr_db"], 30);
+  EXPECT_GT(json["error_sources"]["weights_sqnr_db"], json["error_sources"]["both_sqnr_db"]);
+  EXPECT_EQ(run(models + "r.txt").exit_code, 2);
+}
+
+TEST_F(Cli, ExplainSaysWhyForEveryNode) {
+  const std::string quantize = "quantize @m.octavo --data @data.npy -o @out.octavo --explain ";
+  EXPECT_NE(run(quantize).out.find("integer arithmetic on integer weights"), std::string::npos);
+  EXPECT_NE(run(quantize + "--act-dtype fp32").out.find("act_dtype is fp32"), std::string::npos);
+}
+
+TEST_F(Cli, SchemaNamesEveryOption) {
+  const Json schema = run("schema").json();
+  ASSERT_TRUE(schema.is_object());
+  EXPECT_NE(schema.dump().find("weight_granularity"), std::string::npos);
+}
+
 TEST_F(Cli, LocalConfigurationLeavesNodesFloat) {
   const Ran ran = run(
       "quantize @m.octavo --data @data.npy -o @out.octavo --set-local fc=act_dtype:fp32 --json");

@@ -5,34 +5,10 @@
 
 #include "core/octavo.h"
 #include "tests/graph_builder.h"
+#include "tests/random_loader.h"
 
 namespace octavo {
 namespace {
-
-// Samples of the model's inputs, normally distributed.
-class RandomLoader : public DataLoader {
- public:
-  RandomLoader(const Graph& graph, int count) : graph_(graph), count_(count) {}
-  Result<std::optional<NamedTensors>> next() override {
-    if (served_ == count_) return std::nullopt;
-    NamedTensors feeds;
-    for (const ValueId id : graph_.inputs) {
-      const Value& value = graph_.value(id);
-      feeds.emplace_back(value.name,
-                         GraphBuilder::random_tensor(concat(value.name, served_), value.shape));
-    }
-    ++served_;
-    if (change) change(feeds);
-    return feeds;
-  }
-  int served() const { return served_; }
-
-  std::function<void(NamedTensors&)> change = {};
-
- private:
-  const Graph& graph_;
-  int count_, served_ = 0;
-};
 
 Result<QuantizedModel> quantize(const Graph& graph, const StaticQuantConfig& config = {}) {
   const Model model(std::make_shared<const Graph>(graph));

@@ -26,6 +26,7 @@ class Stage {
 struct StageInput {
   std::shared_ptr<const Graph> graph;
   std::shared_ptr<ThreadPool> pool = nullptr;
+  std::shared_ptr<StageCache> cache = nullptr;  // what other recipes over the same data found
 };
 
 /// Errors: those of a recipe that need no data (kNotFound for names that match nothing, ...).

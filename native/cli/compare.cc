@@ -24,18 +24,20 @@ Json to_json(const std::vector<TensorComparison>& comparisons) {
                     {"op", c.node_op},
                     {"sqnr_db", c.sqnr_db},
                     {"cosine", c.cosine},
+                    {"mse", c.mse},
+                    {"kl", c.kl},
                     {"max_abs_error", c.max_abs_error}});
   }
   return list;
 }
 
 void print_table(const std::vector<TensorComparison>& comparisons, const char* title) {
-  Table table({title, "op", "SQNR dB", "cosine", "max error"});
+  Table table({title, "op", "SQNR dB", "cosine", "KL", "max error"});
   for (const TensorComparison& c : comparisons) {
     char error[32];
     std::snprintf(error, sizeof error, "%.3g", c.max_abs_error);
-    table.add(
-        {c.tensor, c.node_op, format_number(c.sqnr_db, 1), format_number(c.cosine, 5), error});
+    table.add({c.tensor, c.node_op, format_number(c.sqnr_db, 1), format_number(c.cosine, 5),
+               format_number(c.kl, 5), error});
   }
   table.print();
 }

@@ -10,6 +10,7 @@
 #include "native/evaluate.h"
 #include "native/files.h"
 #include "native/model_file.h"
+#include "runtime/op.h"
 
 namespace octavo::cli {
 namespace {
@@ -26,7 +27,7 @@ struct Options {
   std::map<std::string, std::string> fields;  // given on the command line, as text
   std::vector<std::string> local;
   OnnxOptions onnx;
-  bool json = false, check = true;
+  bool json = false, check = true, explain = false;
 };
 
 std::string flag_name(const OptionDef& option) {
@@ -245,8 +246,32 @@ Json to_json(const Options& options, const Recipe& recipe, const Outcome& outcom
   return json;
 }
 
+/// How a quantized operator computes: the rule of its row.
+const char* quantized_why(const std::string& op) {
+  const OpDef* row = find_op("", op);
+  switch (row == nullptr ? QuantPolicy::kFloatOnly : row->quant.policy) {
+    case QuantPolicy::kCompute: return "integer arithmetic on integer weights";
+    case QuantPolicy::kRequantize: return "integer arithmetic with its own output scale";
+    case QuantPolicy::kSameScale: return "integers pass through with their scale";
+    default: return "a table over the integers, or a fixed output scale";
+  }
+}
+
+void print_explanation(const QuantizeReport& report) {
+  Table table({"node", "op", "weights", "activations", "why"});
+  for (const NodeReport& node : report.nodes) {
+    const std::string why = !node.reason.empty() ? node.reason
+                            : node.quantized     ? quantized_why(node.op)
+                                                 : "";
+    table.add({node.name, node.op, node.weights, node.quantized ? node.activations : "float", why});
+  }
+  table.print();
+  std::printf("\n");
+}
+
 void print_report(const Options& options, const Outcome& outcome) {
   const QuantizeReport& report = outcome.report;
+  if (options.explain) print_explanation(report);
   std::map<std::string, int> quantized;  // by operator and types
   Table left({"stayed float", "op", "why"});
   for (const NodeReport& node : report.nodes) {
@@ -439,6 +464,8 @@ Verb add_quantize(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   verb->add_flag("--check,!--no-check", options->check,
                  "Compare the result with the float model (default)");
+  verb->add_flag("--explain", options->explain,
+                 "List every node: quantized or not, its scheme, and why");
   add_run_options(*verb, options->run);
   add_json_flag(*verb, options->json);
 

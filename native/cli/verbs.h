@@ -25,8 +25,11 @@ struct Verb {
 Verb add_quantize(CLI::App& app);
 Verb add_run(CLI::App& app);
 Verb add_eval(CLI::App& app);
+Verb add_autotune(CLI::App& app);
 Verb add_compare(CLI::App& app);
+Verb add_report(CLI::App& app);
 Verb add_bench(CLI::App& app);
+Verb add_schema(CLI::App& app);
 Verb add_test(CLI::App& app);
 Verb add_inspect(CLI::App& app);
 

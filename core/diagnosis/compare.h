@@ -1,0 +1,46 @@
+// Two models run on the same data, tensor by tensor.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "core/diagnosis/channel_scale.h"
+#include "core/octavo.h"
+
+namespace octavo {
+
+inline constexpr double kMaxSqnr = 200;  // dB; what equal tensors get
+
+/// Sums over all samples, from which the figures of a comparison follow.
+struct ErrorSums {
+  double aa = 0, bb = 0, ab = 0, error = 0, max_error = 0;
+  int64_t count = 0;
+
+  void add(std::span<const float> a, std::span<const float> b);
+  double sqnr_db() const;
+  double cosine() const;
+  double mse() const { return count == 0 ? 0 : error / static_cast<double>(count); }
+};
+
+/// Real numbers of a tensor, in plain layout.
+Result<Tensor> real_tensor(const TensorView& view);
+
+/// The real numbers that a value's integers stand for; nothing if it is float or per channel.
+struct ReachableRange {
+  double low = 0, high = 0, scale = 0;
+};
+std::optional<ReachableRange> reachable_range(const Value& value);
+
+using TensorMap = std::map<std::string, Tensor>;
+/// Called after each sample's run of model a with its tensors (inputs and outputs too) by name.
+using SampleHook = std::function<Status(const TensorMap& tensors_of_a)>;
+
+/// compare() on sessions; `hook` may be none. `scaled`: by the names of b's tensors, the tensors of
+/// a that they are compared with.
+Result<Comparison> compare_sessions(Session& a, Session& b,
+                                    const std::map<std::string, ScaledTensor>& scaled,
+                                    DataLoader& data, const QuantizeOptions& options,
+                                    const SampleHook& hook);
+
+}  // namespace octavo

@@ -1,0 +1,154 @@
+// Where a quantized model loses accuracy, and the report of it.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "core/diagnosis/diagnose.h"
+#include "core/report/report.h"
+#include "tests/graph_builder.h"
+#include "tests/random_loader.h"
+#include <nlohmann/json.hpp>
+
+namespace octavo {
+namespace {
+
+// conv1 -> conv2 -> conv3; conv2 has one weight that is far larger than the others, so that its
+// integers are coarse.
+Graph uneven_network() {
+  GraphBuilder b;
+  Tensor weights = GraphBuilder::random_tensor("w2", {4, 4, 1, 1});
+  weights.data<float>()[5] = 60;
+  Tensor first = GraphBuilder::random_tensor("w1", {4, 3, 1, 1});
+  std::ranges::fill(first.data<float>().subspan(3, 3), 0.0f);  // what the large one multiplies
+  const ValueId x = b.input("x", {1, 3, 8, 8});
+  const ValueId c1 = b.node(OpKind::kConv, {x, b.constant("w1", first)}, "conv1");
+  const ValueId c2 = b.node(OpKind::kConv, {c1, b.constant("w2", weights)}, "conv2");
+  const ValueId c3 = b.node(OpKind::kConv, {c2, b.random("w3", {4, 4, 1, 1})}, "conv3");
+  return b.output(c3).build();
+}
+
+class DiagnosisTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    RandomLoader data(float_.graph(), 8);
+    auto made = quantize_model(float_, StaticQuantConfig(), &data);
+    ASSERT_TRUE(made) << made.error().to_string();
+    quantized_ = made->model;
+  }
+  Diagnosis diagnosed(int samples = 8) {
+    RandomLoader data(float_.graph(), samples);
+    auto made = diagnose(float_, quantized_, data);
+    EXPECT_TRUE(made) << made.error().to_string();
+    return made ? *std::move(made) : Diagnosis();
+  }
+  static const OpDiagnosis& op(const Diagnosis& d, const std::string& name) {
+    static const OpDiagnosis kNone;
+    const auto found = std::ranges::find(d.ops, name, &OpDiagnosis::node);
+    EXPECT_NE(found, d.ops.end()) << name;
+    return found == d.ops.end() ? kNone : *found;
+  }
+
+  Model float_{std::make_shared<const Graph>(uneven_network())};
+  Model quantized_;
+};
+
+TEST_F(DiagnosisTest, TheOperatorWithCoarseWeightsIsFound) {
+  const Diagnosis d = diagnosed();
+  const OpDiagnosis first = op(d, "conv1"), second = op(d, "conv2"), third = op(d, "conv3");
+  ASSERT_TRUE(first.own_sqnr_db && second.own_sqnr_db && third.own_sqnr_db);
+  ASSERT_TRUE(second.weight_sqnr_db && first.weight_sqnr_db);
+  EXPECT_LT(*second.own_sqnr_db, *first.own_sqnr_db - 3);
+  EXPECT_LT(*second.own_sqnr_db, *third.own_sqnr_db - 3) << "its input is the float model's";
+  EXPECT_LT(*third.sqnr_db, *third.own_sqnr_db - 1) << "the earlier errors have built up";
+  EXPECT_LT(*second.weight_sqnr_db, *first.weight_sqnr_db);
+  EXPECT_EQ(second.weights, "i8 per_tensor");
+  EXPECT_EQ(second.activations, "u8");
+}
+
+TEST_F(DiagnosisTest, TensorsHaveThresholdsAndDistributions) {
+  const Diagnosis d = diagnosed();
+  ASSERT_FALSE(d.tensors.empty());
+  for (const TensorDiagnosis& tensor : d.tensors) {
+    EXPECT_TRUE(tensor.quantized) << tensor.tensor;
+    EXPECT_LT(tensor.low, tensor.high);
+    EXPECT_NEAR(tensor.mse, tensor.distribution.a.empty() ? 0 : tensor.mse, 0);
+    EXPECT_GT(tensor.mse, 0);
+    EXPECT_GT(tensor.kl, 0);
+    EXPECT_EQ(std::accumulate(tensor.distribution.a.begin(), tensor.distribution.a.end(), 0),
+              8 * 4 * 8 * 8)
+        << "every value of every sample is counted";
+    EXPECT_EQ(tensor.clipped, 0) << "min-max on the same data cuts nothing off";
+  }
+}
+
+TEST_F(DiagnosisTest, ValuesBeyondTheThresholdsAreCounted) {
+  RandomLoader data(float_.graph(), 4);
+  data.change = [](NamedTensors& feeds) {
+    for (float& x : feeds[0].second.data<float>()) x *= 3;
+  };
+  const auto d = diagnose(float_, quantized_, data);
+  ASSERT_TRUE(d);
+  EXPECT_GT(d->tensors[0].clipped, 0.05);
+  EXPECT_LT(d->tensors[0].clipped, 0.9);
+}
+
+TEST_F(DiagnosisTest, WeightsAndActivationsAreToldApart) {
+  RandomLoader data(float_.graph(), 8);
+  const auto sources = error_sources(float_, quantized_, data);
+  ASSERT_TRUE(sources) << sources.error().to_string();
+  // conv2's coarse weights dominate.
+  EXPECT_LT(sources->weights_sqnr_db, sources->activations_sqnr_db);
+  EXPECT_LE(sources->both_sqnr_db, sources->weights_sqnr_db + 1);
+  // Noise powers add up: 1/s = 1/w + 1/a.
+  const auto power = [](double db) { return std::pow(10, -db / 10); };
+  EXPECT_NEAR(
+      10 * std::log10(power(sources->weights_sqnr_db) + power(sources->activations_sqnr_db)),
+      -sources->both_sqnr_db, 1.5);
+}
+
+TEST_F(DiagnosisTest, TheReportStandsAlone) {
+  Report report{.float_model = "a<b>.onnx", .quantized_model = "b.onnx", .data = "d"};
+  report.diagnosis = diagnosed();
+  report.sources = ErrorSources{30, 20, 19};
+  const std::string html = report_html(report);
+  EXPECT_EQ(html.find("http"), std::string::npos) << "nothing is fetched";
+  EXPECT_EQ(html.find("<script"), std::string::npos);
+  EXPECT_EQ(html.find("a<b>"), std::string::npos) << "names are escaped";
+  EXPECT_NE(html.find("a&lt;b&gt;.onnx"), std::string::npos);
+  for (const char* part : {"conv2", "class=\"cut\"", "activations only", "Distributions"}) {
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  }
+  const auto json = nlohmann::json::parse(report_json(report), nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  EXPECT_EQ(json["ops"].size(), report.diagnosis.ops.size());
+  EXPECT_EQ(json["tensors"][0]["histogram"]["float"].size(), 128u);
+  EXPECT_NEAR(json["error_sources"]["weights_sqnr_db"], 30.0, 0);
+}
+
+TEST(Distribution, DoesNotDependOnTheOrder) {
+  const std::vector<float> small = {0.1f, -0.2f, 0.3f}, large = {1000.0f, -3.0f};
+  PairHistogram forth, back;
+  forth.add_a(small);
+  forth.add_a(large);
+  back.add_a(large);
+  back.add_a(small);
+  EXPECT_EQ(forth.distribution(64).a, back.distribution(64).a);
+  EXPECT_EQ(forth.distribution(64).max, 1000);
+}
+
+TEST(Distribution, DivergenceOfEqualSetsIsZero) {
+  PairHistogram same, different;
+  std::vector<float> ramp;
+  for (int i = 0; i < 1000; ++i) ramp.push_back(static_cast<float>(i));
+  same.add_a(ramp);
+  same.add_b(ramp);
+  different.add_a(ramp);
+  for (float& x : ramp) x = std::floor(x / 100) * 100;
+  different.add_b(ramp);
+  EXPECT_NEAR(kl_divergence(same.distribution(100)), 0, 1e-12);
+  EXPECT_GT(kl_divergence(different.distribution(100)), 0.5);
+}
+
+}  // namespace
+}  // namespace octavo
