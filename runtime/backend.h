@@ -67,7 +67,8 @@ class Backend {
   /// Disjoint claims over nodes of which `available[node]` is true.
   virtual std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) = 0;
   virtual ClaimLayout layout(const PlanGraph& graph, const Claim& claim) = 0;
-  /// `layout` is settled: never kFollow. nullptr: no kernel; the plan runs the node's reference.
+  /// `layout` is settled: never kFollow. nullptr: it cannot after all; the last backend gets the
+  /// nodes one by one, and what that one returns nullptr for runs by its reference.
   virtual Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                                 Layout layout) = 0;
 };

@@ -403,8 +403,10 @@ Status PlanImpl::add_unit(PlanGraph& plan_graph, const Unit& unit) {
       settle_layout(plan_graph, unit.backend->layout(plan_graph, unit.claim), unit.claim);
   OCTAVO_ASSIGN(std::unique_ptr<Step> step, unit.backend->compile(plan_graph, unit.claim, layout));
   const Node& last = graph_.node(unit.claim.nodes.back());
-  if (step == nullptr) {  // the portable backend has no kernel for it
-    for (const NodeId n : unit.claim.nodes) OCTAVO_TRY(add_unit(plan_graph, {Claim{{n}}, nullptr}));
+  if (step == nullptr) {  // it is the last backend's, and that one's references'
+    Backend* const next =
+        unit.backend == options_.backends.back() ? nullptr : options_.backends.back();
+    for (const NodeId n : unit.claim.nodes) OCTAVO_TRY(add_unit(plan_graph, {Claim{{n}}, next}));
     return {};
   }
   Entry entry{.kind = Entry::Kind::kStep};

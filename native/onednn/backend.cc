@@ -7,13 +7,26 @@ namespace {
 
 class PrimitivesBackend final : public Backend {
  public:
+  explicit PrimitivesBackend(bool claim_all) : claim_all_(claim_all) {}
+
   std::string_view name() const override { return "onednn"; }
 
   std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) override {
+    const Readers readers(graph);
+    std::vector<bool> left = available;
     std::vector<Claim> claims;
-    for (size_t n = 0; n < available.size(); ++n) {
+    for (size_t n = 0; n < left.size(); ++n) {
+      if (!left[n]) continue;
       const auto id = static_cast<NodeId>(n);
-      if (available[n] && find(graph, graph.graph.node(id)) != nullptr) claims.push_back({{id}});
+      const Node& node = graph.graph.node(id);
+      const PrimitiveDef* row = find(graph, node);
+      if (row == nullptr || !(claim_all_ || pays(graph, node))) continue;
+      Claim claim{{id}};
+      if (row->create_with_tail != nullptr) {
+        for (const NodeId next : find_tail(graph, readers, id, left)) claim.nodes.push_back(next);
+      }
+      for (const NodeId claimed : claim.nodes) left[static_cast<size_t>(claimed)] = false;
+      claims.push_back(std::move(claim));
     }
     return claims;
   }
@@ -25,7 +38,11 @@ class PrimitivesBackend final : public Backend {
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
     const Node& node = graph.graph.node(claim.nodes.front());
-    return find(graph, node)->create(graph, node, layout);
+    const PrimitiveDef* row = find(graph, node);
+    const auto tail = tail_function(graph, claim);
+    if (!tail) return row->create(graph, node, layout);
+    return row->create_with_tail(graph, node, layout, *tail,
+                                 graph.graph.node(claim.nodes.back()).output(0));
   }
 
  private:
@@ -37,13 +54,15 @@ class PrimitivesBackend final : public Backend {
     }
     return nullptr;
   }
+
+  bool claim_all_;
 };
 
 }  // namespace
 }  // namespace onednn
 
-std::shared_ptr<Backend> make_onednn_backend() {
-  return std::make_shared<onednn::PrimitivesBackend>();
+std::shared_ptr<Backend> make_onednn_backend(bool claim_all) {
+  return std::make_shared<onednn::PrimitivesBackend>(claim_all);
 }
 
 }  // namespace octavo

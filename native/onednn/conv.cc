@@ -19,11 +19,12 @@ bool supports_conv(const PlanGraph& graph, const Node& node) {
 
 namespace {
 
-Result<std::unique_ptr<Step>> create_conv(const PlanGraph& graph, const Node& node, Layout layout) {
+Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout layout,
+                                     const std::optional<Eltwise>& tail, ValueId output) {
   const TensorInfo &x = graph.info(node.input(0)), &w = graph.info(node.input(1));
   const TensorInfo& y = graph.info(node.output(0));
   const int64_t group = node.get_int("group"), channels = w.shape[0];
-  OCTAVO_ASSIGN(Epilogue epilogue, make_epilogue(graph, node, channels, group > 1 ? 3 : 1));
+  OCTAVO_ASSIGN(Epilogue epilogue, make_epilogue(graph, node, channels, group > 1 ? 3 : 1, tail));
   OCTAVO_ASSIGN(const ops::Window window,
                 ops::read_window(node, x.shape.dims().subspan(2), w.shape.dims().subspan(2)));
   return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
@@ -64,7 +65,7 @@ Result<std::unique_ptr<Step>> create_conv(const PlanGraph& graph, const Node& no
         epilogue.constants);
     step->kernel = description.impl_info_str();
     step->inputs = {node.input(0)};
-    step->outputs = {node.output(0)};
+    step->outputs = {output};
     if (node.input(3) != kNoValue) {
       step->inputs.push_back(node.input(3));
       step->set_sum_input(1);
@@ -73,8 +74,18 @@ Result<std::unique_ptr<Step>> create_conv(const PlanGraph& graph, const Node& no
   });
 }
 
+Result<std::unique_ptr<Step>> create_conv(const PlanGraph& graph, const Node& node, Layout layout) {
+  return create(graph, node, layout, {}, node.output(0));
+}
+Result<std::unique_ptr<Step>> create_conv_with_tail(const PlanGraph& graph, const Node& node,
+                                                    Layout layout, const Eltwise& tail,
+                                                    ValueId output) {
+  return create(graph, node, layout, tail, output);
+}
+
 const PrimitiveDef kRows[] = {
-    {"conv", OpKind::kConv, ClaimLayout::kChannelsLast, supports_conv, create_conv},
+    {"conv", OpKind::kConv, ClaimLayout::kChannelsLast, supports_conv, create_conv,
+     create_conv_with_tail},
 };
 
 }  // namespace

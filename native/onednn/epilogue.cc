@@ -49,6 +49,8 @@ bool computes_in(DType dtype) {
     case DType::kF32: return true;
     case DType::kBF16: return has(dnnl::cpu_isa::avx512_core_bf16);
     case DType::kF16: return has(dnnl::cpu_isa::avx512_core_fp16);
+    case DType::kU8:
+    case DType::kI8: return has(dnnl::cpu_isa::avx512_core_vnni) || has(dnnl::cpu_isa::avx2_vnni);
     default: return false;
   }
 }
@@ -60,12 +62,13 @@ bool supports_dtypes(const PlanGraph& graph, const Node& node) {
   const TensorInfo &x = *info(0), &w = *info(1), &y = graph.info(node.output(0));
   const TensorInfo *bias = info(2), *residual = info(3);
   if (bias != nullptr && !bias->constant.present()) return false;
-  if (computes_in(x.dtype)) {
+  if (!computes_in(x.dtype)) return false;
+  if (!is_byte(x.dtype)) {
     return w.dtype == x.dtype && y.dtype == x.dtype &&
            (bias == nullptr || bias->dtype == x.dtype) &&
            (residual == nullptr || residual->dtype == x.dtype);
   }
-  if (!is_byte(x.dtype) || w.dtype != DType::kI8 || !w.constant.present()) return false;
+  if (w.dtype != DType::kI8 || !w.constant.present()) return false;
   if (x.quant == nullptr || w.quant == nullptr || !x.quant->per_tensor()) return false;
   if (std::ranges::any_of(w.quant->zero_point, [](int32_t z) { return z != 0; })) return false;
   if (is_byte(y.dtype) ? y.quant == nullptr || !y.quant->per_tensor() : y.dtype != DType::kF32) {
@@ -76,7 +79,7 @@ bool supports_dtypes(const PlanGraph& graph, const Node& node) {
 }
 
 Result<Epilogue> make_epilogue(const PlanGraph& graph, const Node& node, int64_t channels,
-                               int scale_mask) {
+                               int scale_mask, const std::optional<Eltwise>& tail) {
   Epilogue result;
   dnnl::primitive_attr& attributes = result.attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -141,6 +144,7 @@ Result<Epilogue> make_epilogue(const PlanGraph& graph, const Node& node, int64_t
     const float most = std::numeric_limits<float>::max();
     post_ops.append_eltwise(dnnl::algorithm::eltwise_clip, std::max(lo, -most), std::min(hi, most));
   }
+  if (tail) post_ops.append_eltwise(tail->algorithm, tail->alpha, tail->beta);
   attributes.set_post_ops(post_ops);
   return result;
 }

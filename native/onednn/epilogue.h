@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/backend.h"
+#include "native/onednn/tail.h"
 #include "runtime/requantize.h"
 #include <dnnl.hpp>
 
@@ -18,13 +18,14 @@ struct Epilogue {
 };
 
 /// For `node` with inputs x, w, bias at 0, 1, 2 (and a residual at 3), `channels` output channels;
-/// `scale_mask` is oneDNN's mask of the weights' channel dimension.
+/// `scale_mask` is oneDNN's mask of the weights' channel dimension. `tail` comes last.
 Result<Epilogue> make_epilogue(const PlanGraph& graph, const Node& node, int64_t channels,
-                               int scale_mask);
+                               int scale_mask, const std::optional<Eltwise>& tail = {});
 
 /// Whether this CPU has instructions for arithmetic in the type: f32, and bf16 and f16 (with
-/// float32 sums) where it has AVX512-BF16 or AVX512-FP16. Without them oneDNN would emulate,
-/// slowly.
+/// float32 sums) where it has AVX512-BF16 or AVX512-FP16 (without them oneDNN would emulate,
+/// slowly); 8-bit integers where it has VNNI (without it sums of pairs saturate, and results differ
+/// from the portable kernels').
 bool computes_in(DType dtype);
 
 /// Whether dtypes and parameters are among those make_epilogue and oneDNN handle: all of one type

@@ -18,13 +18,14 @@ bool supports_matmul(const PlanGraph& graph, const Node& node) {
 
 namespace {
 
-Result<std::unique_ptr<Step>> create_matmul(const PlanGraph& graph, const Node& node, Layout) {
+Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
+                                     const std::optional<Eltwise>& tail, ValueId output) {
   const TensorInfo &x = graph.info(node.input(0)), &w = graph.info(node.input(1));
   const TensorInfo& y = graph.info(node.output(0));
   const bool transposed = node.kind == OpKind::kGemm && node.get_int("transB") != 0;
   const int64_t k = w.shape[transposed ? 1 : 0], n = w.shape[transposed ? 0 : 1];
   const int64_t rows = x.shape.elements(0, x.shape.rank() - 1);
-  OCTAVO_ASSIGN(Epilogue epilogue, make_epilogue(graph, node, n, 2));
+  OCTAVO_ASSIGN(Epilogue epilogue, make_epilogue(graph, node, n, 2, tail));
   return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
     using dnnl::memory;
     const memory::desc src = desc_of(Shape{rows, k}, x.dtype, Layout::kPlain);
@@ -50,14 +51,24 @@ Result<std::unique_ptr<Step>> create_matmul(const PlanGraph& graph, const Node& 
         epilogue.constants);
     step->kernel = description.impl_info_str();
     step->inputs = {node.input(0)};
-    step->outputs = {node.output(0)};
+    step->outputs = {output};
     return step;
   });
 }
 
+Result<std::unique_ptr<Step>> create_matmul(const PlanGraph& graph, const Node& node, Layout) {
+  return create(graph, node, {}, node.output(0));
+}
+Result<std::unique_ptr<Step>> create_matmul_with_tail(const PlanGraph& graph, const Node& node,
+                                                      Layout, const Eltwise& tail, ValueId output) {
+  return create(graph, node, tail, output);
+}
+
 const PrimitiveDef kRows[] = {
-    {"matmul", OpKind::kMatMul, ClaimLayout::kPlain, supports_matmul, create_matmul},
-    {"gemm", OpKind::kGemm, ClaimLayout::kPlain, supports_matmul, create_matmul},
+    {"matmul", OpKind::kMatMul, ClaimLayout::kPlain, supports_matmul, create_matmul,
+     create_matmul_with_tail},
+    {"gemm", OpKind::kGemm, ClaimLayout::kPlain, supports_matmul, create_matmul,
+     create_matmul_with_tail},
 };
 
 }  // namespace

@@ -8,8 +8,9 @@
 namespace octavo {
 
 /// The `default` backend: oneDNN primitives on the CPU for convolutions and matrix products. What
-/// the portable kernels do faster is not claimed (docs/performance.md has the measurements).
-std::shared_ptr<Backend> make_onednn_backend();
+/// the portable kernels do faster is not claimed (docs/performance.md has the measurements), unless
+/// `claim_all`, which is for tests and measurements.
+std::shared_ptr<Backend> make_onednn_backend(bool claim_all = false);
 
 /// The `itex` backend: the same operators through oneDNN's Graph API, the way Intel's extension for
 /// TensorFlow runs a quantized graph.

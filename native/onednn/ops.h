@@ -4,7 +4,7 @@
 #include <memory>
 #include <span>
 
-#include "runtime/backend.h"
+#include "native/onednn/tail.h"
 #include "runtime/ops/spatial.h"
 
 namespace octavo::onednn {
@@ -15,11 +15,18 @@ struct PrimitiveDef {
   ClaimLayout layout;
   bool (*supports)(const PlanGraph& graph, const Node& node);
   Result<std::unique_ptr<Step>> (*create)(const PlanGraph& graph, const Node& node, Layout layout);
+  /// With a function of the results, whose output the step writes; nullptr: cannot.
+  Result<std::unique_ptr<Step>> (*create_with_tail)(const PlanGraph& graph, const Node& node,
+                                                    Layout layout, const Eltwise& tail,
+                                                    ValueId output) = nullptr;
 };
 
 std::span<const PrimitiveDef> conv_primitives();    // conv.cc
 std::span<const PrimitiveDef> matmul_primitives();  // matmul.cc
 std::span<const PrimitiveDef> half_primitives();    // half_ops.cc
+
+/// Whether oneDNN computes a node faster than the portable kernels do.
+bool pays(const PlanGraph& graph, const Node& node);  // claim_rule.cc
 
 /// Which nodes oneDNN computes, by primitives or by its Graph API.
 bool supports_conv(const PlanGraph& graph, const Node& node);    // conv.cc

@@ -15,12 +15,16 @@ dnnl::memory::data_type data_type_of(DType dtype);
 /// Storage order of a tensor as a oneDNN descriptor (logical dims; channels-last by strides).
 dnnl::memory::desc desc_of(const Shape& shape, DType dtype, Layout layout);
 
-/// Turns oneDNN's exceptions into errors: `fn` returns a Result.
+/// Turns oneDNN's exceptions into errors: `fn` returns a Result of a pointer, which is null if
+/// oneDNN has no implementation, or of something else.
 template <class Fn>
 auto guarded(const Node& node, Fn&& fn) -> decltype(fn()) {
   try {
     return fn();
   } catch (const dnnl::error& e) {
+    if constexpr (std::is_constructible_v<decltype(fn()), std::nullptr_t>) {
+      if (e.status == dnnl_unimplemented) return nullptr;
+    }
     const bool memory = e.status == dnnl_out_of_memory;
     return std::unexpected(Error{memory ? ErrorCode::kOutOfMemory : ErrorCode::kUnavailable,
                                  concat("oneDNN: ", e.what()), node.name});

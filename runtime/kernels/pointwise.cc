@@ -8,6 +8,7 @@
 #include "runtime/infer.h"
 #include "runtime/kernels/elementwise.h"
 #include "runtime/kernels/kernel_step.h"
+#include "runtime/readers.h"
 
 namespace octavo::kernels {
 namespace {
@@ -256,25 +257,15 @@ constexpr auto kRows = [] {
 std::span<const KernelDef> pointwise_kernels() { return kRows; }
 
 std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bool>& available) {
-  std::vector<std::vector<NodeId>> readers(graph.graph.values.size());
-  for (size_t n = 0; n < graph.graph.nodes.size(); ++n) {
-    for (const ValueId id : graph.graph.nodes[n].inputs) {
-      if (id != kNoValue) readers[static_cast<size_t>(id)].push_back(static_cast<NodeId>(n));
-    }
-  }
+  const Readers readers(graph);
   std::vector<bool> taken(available.size(), false);
   const auto is_free = [&](NodeId id) {
     return available[static_cast<size_t>(id)] && !taken[static_cast<size_t>(id)];
   };
-  // The node that alone uses the value, if that is all that becomes of it.
+  // The free node that alone uses the value, if that is all that becomes of it.
   const auto sole_reader = [&](ValueId value) -> NodeId {
-    const auto& all = readers[static_cast<size_t>(value)];
-    if (all.empty() || graph.is_watched[static_cast<size_t>(value)] ||
-        graph.use_counts[static_cast<size_t>(value)] != static_cast<int>(all.size()) ||
-        !std::ranges::all_of(all, [&](NodeId id) { return id == all.front(); })) {
-      return -1;
-    }
-    return is_free(all.front()) ? all.front() : -1;
+    const auto all = readers.of(value);
+    return !all.empty() && readers.only(value, all.first(1)) && is_free(all[0]) ? all[0] : -1;
   };
   std::vector<Claim> claims;
   for (size_t n = 0; n < available.size(); ++n) {

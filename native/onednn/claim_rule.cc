@@ -1,0 +1,74 @@
+// Which convolutions and matrix products oneDNN computes faster than the portable kernels.
+//
+// Measured layer by layer: the least time of each step of `octavo bench --per-op --json` on all
+// models of the shared folder, both backends in turns, one thread, oneDNN 3.11, on a Xeon with AMX
+// and on the same with ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI. A row is where the ratio crosses 1; the
+// layers of all models count alike, so that no model decides by itself.
+//  - int8 with AMX: twice as fast from a million multiply-accumulates on. Below, loading the tiles'
+//    configuration (2 to 3 us) costs more than is gained. With fewer than 8 channels the rows of a
+//    tile are mostly padding: first layers run 0.6 times as fast.
+//  - int8 without AMX: the same speed within 5 %, and slower where the layer is small.
+//  - int8 depthwise: the portable kernel is 1.4 to 2 times as fast with 32 channels or more, half
+//  as
+//    fast with 16 or fewer, which fill a quarter of its vectors.
+//  - f32: 1.02 to 1.3 times as fast where the layer is large enough; depthwise as fast within 10 %.
+//  - A product with one row reads each weight once: nothing is gained by tiles.
+#include "native/onednn/ops.h"
+#include "native/onednn/primitive_step.h"
+
+namespace octavo::onednn {
+namespace {
+
+enum class Kind : uint8_t { kInt8, kFloat };
+
+struct Rule {
+  Kind kind;
+  bool depthwise;
+  bool needs_amx;
+  int64_t macs;          // at least
+  int64_t min_channels;  // of the input, in a group
+  int64_t max_channels;  // of the output
+};
+
+constexpr int64_t kAny = 1 << 30;
+constexpr Rule kRules[] = {
+    {Kind::kInt8, false, true, 1'000'000, 8, kAny},
+    {Kind::kInt8, true, false, 50'000, 1, 16},
+    {Kind::kFloat, false, false, 1'500'000, 1, kAny},
+    {Kind::kFloat, true, false, 250'000, 1, kAny},
+};
+
+bool has_amx() {
+  const auto all = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & all) == all;
+}
+
+}  // namespace
+
+bool pays(const PlanGraph& graph, const Node& node) {
+  const TensorInfo& x = graph.info(node.input(0));
+  if (x.dtype == DType::kBF16 || x.dtype == DType::kF16) return true;  // portable: as float32
+  const TensorInfo& w = graph.info(node.input(1));
+  const Shape& y = graph.info(node.output(0)).shape;
+  const Kind kind = x.dtype == DType::kF32 ? Kind::kFloat : Kind::kInt8;
+  int64_t terms, in_channels, out_channels;  // of each sum
+  bool depthwise = false;
+  if (node.kind == OpKind::kConv) {
+    in_channels = w.shape[1];
+    out_channels = w.shape[0];
+    depthwise = node.get_int("group") > 1 && in_channels == 1;
+    terms = w.shape.elements(1, w.shape.rank());
+  } else {
+    terms = in_channels = x.shape[x.shape.rank() - 1];
+    out_channels = y[y.rank() - 1];
+    if (x.shape.elements() < 8 * terms) return false;
+  }
+  const int64_t macs = y.elements() * terms;
+  return std::ranges::any_of(kRules, [&](const Rule& rule) {
+    return rule.kind == kind && rule.depthwise == depthwise && macs >= rule.macs &&
+           in_channels >= rule.min_channels && out_channels <= rule.max_channels &&
+           (!rule.needs_amx || has_amx());
+  });
+}
+
+}  // namespace octavo::onednn

@@ -1,0 +1,201 @@
+// The oneDNN backend against the portable kernels: int8 results are the same bytes, floats agree in
+// all but the last bits, on every instruction set that oneDNN can be held to.
+#include "native/onednn/onednn.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+
+#include "kernel_case.h"
+#include "runtime/session.h"
+
+namespace octavo::testing {
+namespace {
+
+struct Kernels final : Observer {
+  bool wants(ValueId) const override { return false; }
+  Status on_value(ValueId, const TensorView&) override { return {}; }
+  bool wants_time() const override { return true; }
+  void on_step(const StepInfo& info, double) override { backends.push_back(info.backend); }
+  std::vector<std::string> backends;
+};
+
+struct Outcome {
+  Tensor output;
+  std::vector<std::string> backends;
+};
+
+Outcome run(const KernelCase& c, std::vector<std::shared_ptr<Backend>> backends) {
+  auto session =
+      Session::create(std::make_shared<Graph>(c.graph), {.backends = std::move(backends)});
+  EXPECT_TRUE(session) << session.error().to_string();
+  NamedTensors feeds;
+  for (const ValueId id : c.graph.inputs) {
+    feeds.emplace_back(c.graph.value(id).name, c.data[static_cast<size_t>(id)]);
+  }
+  Kernels kernels;
+  const auto outputs = session->run(feeds, &kernels);
+  EXPECT_TRUE(outputs) << outputs.error().to_string();
+  return {outputs->front().second, kernels.backends};
+}
+
+void expect_same(const KernelCase& c) {
+  const Outcome portable = run(c, {});
+  const Outcome onednn = run(c, {make_onednn_backend(true)});
+  // Of 8-bit integers only where the CPU has dot products of them.
+  EXPECT_TRUE(std::ranges::contains(onednn.backends, "onednn") ||
+              portable.output.dtype() != DType::kF32);
+  ASSERT_EQ(portable.output.shape(), onednn.output.shape());
+  const auto count = static_cast<size_t>(portable.output.elements());
+  if (portable.output.dtype() == DType::kF32) {
+    const auto a = portable.output.data<float>(), b = onednn.output.data<float>();
+    for (size_t i = 0; i < count; ++i) {
+      ASSERT_NEAR(a[i], b[i], 1e-4f * std::max(1.0f, std::fabs(a[i]))) << "element " << i;
+    }
+    return;
+  }
+  const auto* a = static_cast<const uint8_t*>(portable.output.raw());
+  const auto* b = static_cast<const uint8_t*>(onednn.output.raw());
+  for (size_t i = 0; i < count; ++i) ASSERT_EQ(+a[i], +b[i]) << "element " << i;
+}
+
+struct ConvCase {
+  int64_t in, out, group, kernel, stride, dilation;
+  bool residual;
+};
+constexpr ConvCase kConvs[] = {
+    {16, 32, 1, 1, 1, 1, false},  {3, 16, 1, 3, 2, 1, false},  {24, 24, 24, 3, 1, 1, false},
+    {32, 32, 32, 3, 2, 1, false}, {16, 16, 1, 3, 1, 1, true},  {20, 36, 1, 1, 1, 1, true},
+    {12, 18, 3, 3, 1, 2, false},  {64, 80, 1, 3, 1, 1, false}, {40, 8, 1, 5, 2, 1, false},
+};
+
+KernelCase conv_case(const ConvCase& shape, bool int8, bool is_signed, uint32_t seed) {
+  KernelCase c(seed);
+  const Shape x{2, shape.in, 13, 11};
+  const Shape w{shape.out, shape.in / shape.group, shape.kernel, shape.kernel};
+  const int64_t pad = shape.kernel / 2 * shape.dilation;
+  const int64_t height =
+      (13 + 2 * pad - shape.dilation * (shape.kernel - 1) - 1) / shape.stride + 1;
+  const int64_t width = (11 + 2 * pad - shape.dilation * (shape.kernel - 1) - 1) / shape.stride + 1;
+  const Shape y{2, shape.out, height, width};
+  std::vector<ValueId> inputs;
+  ValueId output;
+  if (int8) {
+    const DType type = is_signed ? DType::kI8 : DType::kU8;
+    const float sum =
+        128 * 128 * 0.6f * std::sqrt(static_cast<float>(w.elements() / shape.out)) / 127;
+    inputs = {c.add_input(type, x, c.random_quant(type, 0.02f)),
+              c.add_constant(c.random(DType::kI8, w), c.quant(0.01f, 0)),
+              c.add_constant(c.random(DType::kI32, Shape{shape.out}))};
+    if (shape.residual) inputs.push_back(c.add_input(type, y, c.random_quant(type, 0.02f)));
+    output = c.add_output(type, c.random_quant(type, 0.02f * 0.01f * sum));
+  } else {
+    inputs = {c.add_input(DType::kF32, x), c.add_constant(c.random(DType::kF32, w)),
+              c.add_constant(c.random(DType::kF32, Shape{shape.out}))};
+    if (shape.residual) inputs.push_back(c.add_input(DType::kF32, y));
+    output = c.add_output(DType::kF32);
+  }
+  Node& node = c.add_node(OpKind::kConv, inputs, {output});
+  node.set("strides", std::vector<int64_t>{shape.stride, shape.stride});
+  node.set("dilations", std::vector<int64_t>{shape.dilation, shape.dilation});
+  node.set("pads", std::vector<int64_t>{pad, pad, pad, pad});
+  node.set("group", shape.group);
+  if (seed % 3 == 1) node.set("activation", std::string("Relu"));
+  if (seed % 3 == 2) {
+    node.set("activation", std::string("Clip"));
+    node.set("activation_params", std::vector<float>{-0.5f, 1.5f});
+  }
+  return c;
+}
+
+TEST(OneDnn, ConvInt8GivesThePortableBytes) {
+  uint32_t seed = 0;
+  for (const ConvCase& shape : kConvs) {
+    for (const bool is_signed : {false, true}) {
+      SCOPED_TRACE(concat("in ", shape.in, " out ", shape.out, is_signed ? " i8" : " u8"));
+      expect_same(conv_case(shape, true, is_signed, ++seed));
+    }
+  }
+}
+
+TEST(OneDnn, ConvF32) {
+  uint32_t seed = 0;
+  for (const ConvCase& shape : kConvs) {
+    SCOPED_TRACE(concat("in ", shape.in, " out ", shape.out));
+    expect_same(conv_case(shape, false, false, ++seed));
+  }
+}
+
+TEST(OneDnn, MatMul) {
+  for (const bool int8 : {false, true}) {
+    KernelCase c(3);
+    const Shape x{2, 9, 40}, w{40, 24};
+    if (int8) {
+      c.add_node(OpKind::kMatMul,
+                 {c.add_input(DType::kU8, x, c.quant(0.02f, 7)),
+                  c.add_constant(c.random(DType::kI8, w), c.quant(0.01f, 0))},
+                 {c.add_output(DType::kU8, c.quant(0.1f, 120))});
+    } else {
+      c.add_node(OpKind::kMatMul,
+                 {c.add_input(DType::kF32, x), c.add_constant(c.random(DType::kF32, w))},
+                 {c.add_output(DType::kF32)});
+    }
+    expect_same(c);
+  }
+}
+
+// A function behind a float convolution is computed with it; what else reads the convolution's
+// result still gets it.
+TEST(OneDnn, FunctionsBehindConvolutions) {
+  const auto with = [](OpKind function, bool times_itself, bool keep) {
+    KernelCase c = conv_case(kConvs[0], false, false, 3);
+    const ValueId y = c.graph.outputs[0];
+    const ValueId gate = c.add_output(DType::kF32);
+    c.add_node(function, {y}, {gate});
+    c.graph.outputs = {gate};
+    if (times_itself) {
+      const ValueId product = c.add_output(DType::kF32);
+      c.add_node(OpKind::kMul, {y, gate}, {product});
+      c.graph.outputs = {product};
+    }
+    if (keep) c.graph.outputs.push_back(y);
+    return c;
+  };
+  for (const OpKind function :
+       {OpKind::kSigmoid, OpKind::kTanh, OpKind::kHardSwish, OpKind::kHardSigmoid,
+        OpKind::kLeakyRelu, OpKind::kElu, OpKind::kGelu}) {
+    const KernelCase c = with(function, false, false);
+    SCOPED_TRACE(op_name(function));
+    expect_same(c);
+    EXPECT_EQ(std::ranges::count(run(c, {make_onednn_backend(true)}).backends, "portable"), 0);
+  }
+  const KernelCase silu = with(OpKind::kSigmoid, true, false);
+  expect_same(silu);
+  EXPECT_EQ(std::ranges::count(run(silu, {make_onednn_backend(true)}).backends, "portable"), 0);
+  const KernelCase kept = with(OpKind::kSigmoid, true, true);
+  expect_same(kept);
+  EXPECT_EQ(std::ranges::count(run(kept, {make_onednn_backend(true)}).backends, "portable"), 1);
+}
+
+TEST(OneDnn, ClaimsOnlyWhatPays) {
+  // A layer of a few thousand multiplications is the portable kernels'.
+  const KernelCase small = conv_case({4, 4, 1, 1, 1, 1, false}, true, false, 1);
+  EXPECT_FALSE(std::ranges::contains(run(small, {make_onednn_backend()}).backends, "onednn"));
+  const KernelCase large = conv_case({128, 256, 1, 3, 1, 1, false}, false, false, 1);
+  EXPECT_TRUE(std::ranges::contains(run(large, {make_onednn_backend()}).backends, "onednn"));
+}
+
+// Runs the tests above in processes of their own, in which oneDNN may use less than the CPU has.
+TEST(OneDnnIsa, ResultsHoldWithoutNewerInstructions) {
+  const std::string tests = std::filesystem::read_symlink("/proc/self/exe").string();
+  for (const char* isa : {"SSE41", "AVX2", "AVX512_CORE", "AVX512_CORE_VNNI"}) {
+    const std::string command = concat("ONEDNN_MAX_CPU_ISA=", isa, " '", tests,
+                                       "' --gtest_filter='OneDnn.*' --gtest_brief=1 > /dev/null");
+    EXPECT_EQ(std::system(command.c_str()), 0) << isa;
+  }
+}
+
+}  // namespace
+}  // namespace octavo::testing
