@@ -102,6 +102,14 @@ TEST(QuantFormula, NaNWeightsAreAnError) {
   EXPECT_FALSE(weight_params(weights, 0, config));
 }
 
+TEST(QuantFormula, BiasLiesOnTheGridOfTheProducts) {
+  const QuantParams weights{.scale = {0.5f, 0.25f}, .zero_point = {0, 0}, .axis = 0};
+  const auto made = round_bias(Tensor::of<float>(Shape{2}, {1.02f, -1.01f}), 0.1f, weights);
+  ASSERT_TRUE(made);
+  EXPECT_FLOAT_EQ(made->data<const float>()[0], 20 * 0.05f);
+  EXPECT_FLOAT_EQ(made->data<const float>()[1], -40 * 0.025f);
+}
+
 TEST(QuantFormula, WeightScaleGrowsUntilTheBiasFits) {
   // A dead channel: its scale is tiny, and 3 / (0.1 * 1e-12) is far outside int32.
   QuantParams weights{.scale = {0.01f, kMinScale}, .zero_point = {0, 0}, .axis = 0};

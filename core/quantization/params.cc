@@ -150,6 +150,16 @@ void fit_bias(std::span<const float> bias, float input_scale, QuantParams& weigh
   }
 }
 
+Result<Tensor> round_bias(const Tensor& bias, float input_scale, const QuantParams& weights) {
+  OCTAVO_ASSIGN(Tensor out, Tensor::create(DType::kF32, bias.shape()));
+  const auto in = bias.data<const float>();
+  for (size_t c = 0; c < in.size(); ++c) {
+    const double scale = static_cast<double>(input_scale) * weights.scale[c % weights.scale.size()];
+    out.data<float>()[c] = static_cast<float>(std::nearbyint(in[c] / scale) * scale);
+  }
+  return out;
+}
+
 Result<Tensor> quantize_tensor(const Tensor& real, const TensorQuant& quant) {
   OCTAVO_ASSIGN(Tensor out, Tensor::create(quant.dtype, real.shape()));
   const auto run = [&]<class T>() {

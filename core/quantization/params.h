@@ -54,6 +54,10 @@ Result<TensorQuant> weight_params(const Tensor& weights, int axis, const StaticQ
 /// not fit. Channel c of the bias goes with scale c % scales (grouped transposed convolution).
 void fit_bias(std::span<const float> bias, float input_scale, QuantParams& weights);
 
+/// The bias on the grid of int32 accumulators, input_scale * weight scale, on which other runtimes
+/// put it when they load the file. It stays float: half the bytes of int32 with its own scales.
+Result<Tensor> round_bias(const Tensor& bias, float input_scale, const QuantParams& weights);
+
 /// Quantizes an f32 tensor. `quant.dtype`: kI8, kU8 or kI32.
 Result<Tensor> quantize_tensor(const Tensor& real, const TensorQuant& quant);
 

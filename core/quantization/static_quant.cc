@@ -231,9 +231,9 @@ class Rewriter {
         {.name = std::move(unique), .dtype = dtype, .shape = shape, .quant = std::move(quant)});
   }
 
-  ValueId add_constant(const std::string& name, Tensor tensor, QuantParams quant) {
-    const ValueId id = add_value(concat(name, "_quantized"), tensor.dtype(), tensor.shape(),
-                                 std::make_shared<QuantParams>(std::move(quant)));
+  ValueId add_constant(const std::string& name, Tensor tensor, ParamsPtr quant) {
+    const ValueId id =
+        add_value(concat(name, "_quantized"), tensor.dtype(), tensor.shape(), std::move(quant));
     graph_.value(id).constant = std::move(tensor);
     return id;
   }
@@ -261,7 +261,8 @@ class Rewriter {
                                      source.name});
       }
       OCTAVO_ASSIGN(Tensor tensor, quantize_tensor(source.constant, quant));
-      id = add_constant(source.name, std::move(tensor), quant.params);
+      id =
+          add_constant(source.name, std::move(tensor), std::make_shared<QuantParams>(quant.params));
     } else {
       id =
           convert(OpKind::kQuantizeLinear, value, "_quantized", quant.dtype, params_[index(value)]);
@@ -370,8 +371,10 @@ class Rewriter {
       const QuantParams before = quant->params;
       fit_bias(values, input_scale, quant->params);
       warn_of_raised_scales(before, quant->params, node.name);
-      // The bias itself stays float: half the bytes of int32 with scales of its own, and runtimes
-      // that add in int32 round it when they load the file.
+      OCTAVO_ASSIGN(Tensor rounded,
+                    round_bias(source_.value(bias).constant, input_scale, quant->params));
+      node.inputs[static_cast<size_t>(op.quant.bias_input)] =
+          add_constant(source_.value(bias).name, std::move(rounded), nullptr);
     }
     OCTAVO_ASSIGN(const ValueId quantized_weight, weight_constant(node.inputs[slot], *quant));
     node.inputs[slot] = quantized_weight;
@@ -400,7 +403,8 @@ class Rewriter {
       if (value.dtype == quant.dtype && *value.quant == quant.params) return made;
     }
     OCTAVO_ASSIGN(Tensor tensor, quantize_tensor(source_.value(source).constant, quant));
-    const ValueId id = add_constant(source_.value(source).name, std::move(tensor), quant.params);
+    const ValueId id = add_constant(source_.value(source).name, std::move(tensor),
+                                    std::make_shared<QuantParams>(quant.params));
     weights_[source].push_back(id);
     return id;
   }
