@@ -28,7 +28,8 @@ void parallel_for(ThreadPool* pool, int64_t count, int64_t grain, const Fn& fn) 
     fn(int64_t{0}, count);
     return;
   }
-  pool->run(ranges, [&](int64_t r) { fn(count * r / ranges, count * (r + 1) / ranges); });
+  const auto range = [&](int64_t r) { fn(count * r / ranges, count * (r + 1) / ranges); };
+  pool->run(ranges, std::ref(range));  // by reference: a std::function of the lambda would allocate
 }
 
 }  // namespace octavo

@@ -1,7 +1,7 @@
 // Which convolutions and matrix products oneDNN computes faster than the portable kernels.
 //
 // Measured layer by layer: the least time of each step of `octavo bench --per-op --json` on all
-// models of the shared folder, both backends in turns, one thread, oneDNN 3.11, on a Xeon with AMX
+// models of the shared folder, both backends in turns, one thread, oneDNN 3.7, on a Xeon with AMX
 // and on the same with ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI. A row is where the ratio crosses 1; the
 // layers of all models count alike, so that no model decides by itself.
 //  - int8 with AMX: twice as fast from a million multiply-accumulates on. Below, loading the tiles'
