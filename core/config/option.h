@@ -84,7 +84,7 @@ int match_rank(std::string_view pattern, std::string_view node_name, std::string
 /// The base of each config type C, which has `static constexpr const char* kName` and
 /// `static std::span<const OptionDef> fields()`.
 template <class C>
-struct Config : ConfigBase {
+struct Config : ConfigBase {  // NOLINT(bugprone-crtp-constructor-accessibility): aggregates
   struct Local {
     std::string pattern;
     C config;
