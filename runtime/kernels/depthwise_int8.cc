@@ -107,7 +107,10 @@ struct Block {
 
   HWY_INLINE V8 load(const uint8_t* from) const {
     if constexpr (kPartial) {
-      return hn::Xor(hn::LoadN(D8(), from, static_cast<size_t>(dw.channels)), flip);
+      const hn::Half<D8> half;
+      const auto v = dw.channels == 8 ? hn::ZeroExtendVector(D8(), hn::LoadU(half, from))
+                                      : hn::LoadN(D8(), from, static_cast<size_t>(dw.channels));
+      return hn::Xor(v, flip);
     }
     return hn::Xor(hn::LoadU(D8(), from), flip);
   }
@@ -244,25 +247,26 @@ HWY_NOINLINE void row_any(const DepthwiseInt8& dw, const uint8_t* image, int64_t
   const int64_t count = window.kernel[1] * window.kernel[2];
   for (int64_t i = count; i < dw.groups * 4; ++i) taps[i] = dw.padding.data();
   for (int64_t out_x = 0; out_x < shape.out[2]; ++out_x) {
-    for (int64_t t = 0; t < count; ++t) {
-      const int64_t y = out_y * window.stride[1] - window.pad_begin[1] +
-                        t / window.kernel[2] * window.dilation[1];
-      const int64_t x = out_x * window.stride[2] - window.pad_begin[2] +
-                        t % window.kernel[2] * window.dilation[2];
-      const bool inside = y >= 0 && y < shape.in[1] && x >= 0 && x < shape.in[2];
-      taps[t] = inside ? image + (y * shape.in[2] + x) * dw.channels : dw.padding.data();
+    const uint8_t** tap = taps;
+    int64_t y = out_y * window.stride[1] - window.pad_begin[1];
+    for (int64_t i = 0; i < window.kernel[1]; ++i, y += window.dilation[1]) {
+      int64_t x = out_x * window.stride[2] - window.pad_begin[2];
+      for (int64_t j = 0; j < window.kernel[2]; ++j, x += window.dilation[2]) {
+        const bool inside = y >= 0 && y < shape.in[1] && x >= 0 && x < shape.in[2];
+        *tap++ = inside ? image + (y * shape.in[2] + x) * dw.channels : dw.padding.data();
+      }
     }
     for (int64_t i = 0; i < dw.blocks(); ++i) {
       const B block(dw, i);
       auto sums = block.begin();
       for (int64_t g = 0; g < dw.groups; ++g) {
-        const uint8_t* const* tap = taps + 4 * g;
-        block.accumulate(
-            sums,
-            block.interleave(block.load(tap[0] + block.channel), block.load(tap[1] + block.channel),
-                             block.load(tap[2] + block.channel),
-                             block.load(tap[3] + block.channel)),
-            block.weights + g * 4 * B::kBytes);
+        const uint8_t* const* four = taps + 4 * g;
+        block.accumulate(sums,
+                         block.interleave(block.load(four[0] + block.channel),
+                                          block.load(four[1] + block.channel),
+                                          block.load(four[2] + block.channel),
+                                          block.load(four[3] + block.channel)),
+                         block.weights + g * 4 * B::kBytes);
       }
       block.store(sums, out + out_x * dw.channels + block.channel);
     }
