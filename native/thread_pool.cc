@@ -1,50 +1,97 @@
 #include "native/thread_pool.h"
 
+#include <omp.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
 #include <thread>
-#include <vector>
-
-#include "runtime/shared_work.h"
 
 namespace octavo {
 namespace {
 
-struct NativeWaiting {
-  /// About 20 us: longer than the gap between two operators of a network, much shorter than a
-  /// wake-up by the kernel is worth when the gap is longer.
-  static constexpr int kSpins = 1000;
+using Clock = std::chrono::steady_clock;
 
-  static void pause() {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#else
-    std::this_thread::yield();
-#endif
-  }
-  static void wait(std::atomic<uint32_t>& word, uint32_t old) {
-    word.wait(old, std::memory_order_acquire);
-  }
-  static void notify(std::atomic<uint32_t>& word) { word.notify_all(); }
-};
+/// A thread that has asked for threads within this time is still at it.
+constexpr int64_t kActiveMs = 100;
 
-class StdThreadPool final : public ThreadPool {
+int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch())
+      .count();
+}
+
+/// When each calling thread last used a pool. The slots are a thread's while it lives; threads
+/// beyond their number are not counted.
+class Callers {
  public:
-  explicit StdThreadPool(int threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work_.serve(); });
-  }
-  ~StdThreadPool() override {
-    work_.stop();
-    for (std::thread& thread : workers_) thread.join();
+  Callers() {
+    for (std::atomic<int64_t>& last : last_use_) last = kFree;
   }
 
-  int thread_count() const override { return static_cast<int>(workers_.size()) + 1; }
-  void run(int64_t count, const std::function<void(int64_t)>& fn) override { work_.run(count, fn); }
+  /// How many threads use pools, the calling one among them.
+  int count() {
+    thread_local Caller caller(*this);
+    const int64_t now = now_ms();
+    if (caller.slot != nullptr) caller.slot->store(now, std::memory_order_relaxed);
+    if (now != caller.counted_at) {
+      caller.counted_at = now;
+      caller.active = static_cast<int>(std::ranges::count_if(last_use_, [&](const auto& last) {
+        return now - last.load(std::memory_order_relaxed) < kActiveMs;
+      }));
+    }
+    return std::max(caller.active, 1);
+  }
 
  private:
-  SharedWork<NativeWaiting> work_;
-  std::vector<std::thread> workers_;
+  static constexpr int64_t kFree = -kActiveMs, kTaken = kFree - 1;
+
+  struct Caller {
+    explicit Caller(Callers& callers) {
+      for (std::atomic<int64_t>& last : callers.last_use_) {
+        int64_t free = kFree;
+        if (!last.compare_exchange_strong(free, kTaken)) continue;
+        slot = &last;
+        return;
+      }
+    }
+    ~Caller() {
+      if (slot != nullptr) slot->store(kFree);
+    }
+    std::atomic<int64_t>* slot = nullptr;
+    int64_t counted_at = kFree;
+    int active = 1;
+  };
+
+  std::array<std::atomic<int64_t>, 64> last_use_;
+};
+
+Callers& callers() {
+  static Callers all;
+  return all;
+}
+
+/// OpenMP's threads, which oneDNN's primitives use too: there is one pool.
+class OpenMPThreadPool final : public ThreadPool {
+ public:
+  explicit OpenMPThreadPool(int threads)
+      : threads_(threads), cores_(std::max(threads, available_cores())) {}
+
+  int thread_count() const override { return std::clamp(cores_ / callers().count(), 1, threads_); }
+
+  void run(int64_t count, const std::function<void(int64_t)>& fn) override {
+    const auto threads = static_cast<int>(std::min<int64_t>(thread_count(), count));
+    if (threads <= 1 || omp_in_parallel() != 0) {
+      for (int64_t i = 0; i < count; ++i) fn(i);
+      return;
+    }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int64_t i = 0; i < count; ++i) fn(i);
+  }
+
+ private:
+  int threads_, cores_;
 };
 
 }  // namespace
@@ -57,8 +104,8 @@ int available_cores() {
 }
 
 std::shared_ptr<ThreadPool> make_thread_pool(int threads) {
-  const int count = threads > 0 ? threads : available_cores();
-  return count == 1 ? nullptr : std::make_shared<StdThreadPool>(std::min(count, 1024));
+  return std::make_shared<OpenMPThreadPool>(threads > 0 ? std::min(threads, 1024)
+                                                        : available_cores());
 }
 
 }  // namespace octavo

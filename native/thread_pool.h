@@ -7,8 +7,9 @@
 
 namespace octavo {
 
-/// A pool in which the calling thread takes part: `threads` - 1 workers are started. 0 means one
-/// thread per core that this process may use. nullptr for one thread, which needs no pool.
+/// A pool of up to `threads` threads, the calling one among them; 0: one per core that this process
+/// may use. All pools, and oneDNN, share OpenMP's threads. Threads that run sessions at the same
+/// time share the cores: each is given an equal part, and thread_count() says how many that is.
 std::shared_ptr<ThreadPool> make_thread_pool(int threads);
 
 /// Cores that this process may use.

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -34,7 +36,32 @@ TEST(ThreadPool, NestedAndConcurrentRunsFinish) {
   EXPECT_EQ(total.load(), 2 * 200 * 5 * 4);
 }
 
-TEST(ThreadPool, OneThreadNeedsNoPool) { EXPECT_EQ(make_thread_pool(1), nullptr); }
+TEST(ThreadPool, ThreadsThatRunSessionsAtOnceShareTheCores) {
+  const auto pool = make_thread_pool(4);
+  // Alone: others of this process may have used a pool a moment ago.
+  while (pool->thread_count() != 4) std::this_thread::yield();
+  std::atomic<bool> stop{false};
+  std::atomic<int> calls{0};
+  std::thread other([&] {
+    while (!stop) {
+      pool->run(8, [](int64_t) {});
+      ++calls;
+    }
+  });
+  // Both see two users before long, and no more threads take part than each has.
+  const int cores = std::max(4, available_cores());
+  while (calls == 0 || pool->thread_count() != std::min(cores / 2, 4)) std::this_thread::yield();
+  std::mutex mutex;
+  std::set<std::thread::id> seen;
+  pool->run(64, [&](int64_t) {
+    const std::lock_guard lock(mutex);
+    seen.insert(std::this_thread::get_id());
+  });
+  EXPECT_LE(seen.size(), static_cast<size_t>(std::min(cores / 2, 4)));
+  stop = true;
+  other.join();
+  while (pool->thread_count() != 4) std::this_thread::yield();
+}
 
 }  // namespace
 }  // namespace octavo

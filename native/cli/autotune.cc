@@ -22,7 +22,7 @@ namespace {
 struct Options {
   std::string model, output, config_file, calib_data, journal, report;
   DataOptions data;
-  RunOptions run;
+  RunConfig run;
   std::string metric = "top1";
   int64_t calib_iteration = 100;
   std::map<std::string, std::string> fields;  // of TuningConfig, given on the command line
@@ -138,7 +138,7 @@ Result<int> autotune_verb(const Options& options) {
   }
   OCTAVO_ASSIGN(const auto calib, open_data(calib_options, graph));
 
-  const SessionOptions session = session_options(options.run);
+  OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
   AutotuneOptions tune;
   tune.pool = session.pool;
   tune.clock = [] {

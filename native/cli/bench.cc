@@ -17,7 +17,7 @@ namespace {
 
 struct Options {
   std::string model;
-  RunOptions run;
+  RunConfig run;
   std::vector<std::string> shapes, inputs;
   int64_t runs = 50, warmup = 5;
   uint64_t seed = 1;
@@ -217,10 +217,44 @@ void print_steps(const StepTimer& timer, const std::map<DType, double>& rates) {
   std::printf("\n");
 }
 
+/// Requests a second with a stream on each thread.
+Result<int> bench_throughput(const Options& options) {
+  OCTAVO_ASSIGN(const SessionOptions run_options, make_session_options(options.run));
+  OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
+  OCTAVO_ASSIGN(const NamedTensors inputs, make_inputs(loaded.model.graph(), options));
+  OCTAVO_ASSIGN(Streams streams, Streams::create(loaded.model, run_options, options.run.threads,
+                                                 PerformanceHint::kThroughput));
+  const auto feed = [&](int64_t) -> Result<NamedTensors> { return inputs; };
+  const auto ignore = [](int64_t, const NamedTensors&) -> Status { return {}; };
+  const auto count = static_cast<int64_t>(streams.size());
+  OCTAVO_TRY(streams.run(options.warmup * count, feed, ignore));
+  const auto start = std::chrono::steady_clock::now();
+  OCTAVO_TRY(streams.run(options.runs * count, feed, ignore));
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double rate = static_cast<double>(options.runs * count) / seconds.count();
+  if (options.json) {
+    print_json({{"model", options.model},
+                {"backend", options.run.backend},
+                {"streams", count},
+                {"runs", options.runs * count},
+                {"requests_per_second", rate},
+                {"peak_rss_mb", peak_rss_mb()}});
+    return 0;
+  }
+  Table table({"model", "backend", "streams", "runs", "requests a second"});
+  table.add({options.model, options.run.backend, std::to_string(count),
+             std::to_string(options.runs * count), format_number(rate, 1)});
+  table.print();
+  return 0;
+}
+
 Result<int> bench(const Options& options) {
   const double base_rss_mb = peak_rss_mb();
   const auto load_start = Clock::now();
-  const SessionOptions run_options = session_options(options.run);
+  if (options.run.performance_hint() == PerformanceHint::kThroughput) {
+    return bench_throughput(options);
+  }
+  OCTAVO_ASSIGN(const SessionOptions run_options, make_session_options(options.run));
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
   OCTAVO_ASSIGN(Session session, loaded.model.create_session(run_options));
   const double load_ms = ms_since(load_start);
@@ -304,7 +338,7 @@ Verb add_bench(CLI::App& app) {
   verb->add_option("--input", options->inputs, "NAME=FILE.npy instead of random numbers");
   verb->add_option("--seed", options->seed, "Of the random inputs")->capture_default_str();
   verb->add_flag("--per-op", options->per_op, "Also the time of each step");
-  add_run_options(*verb, options->run);
+  add_run_options(*verb, options->run, /*with_hint=*/true);
   add_json_flag(*verb, options->json);
   return {verb, [options] { return bench(*options); }};
 }

@@ -12,7 +12,7 @@ namespace {
 struct Options {
   std::string a, b;
   DataOptions data;
-  RunOptions run;
+  RunConfig run;
   bool json = false;
   size_t top = 0;
 };
@@ -55,7 +55,8 @@ Result<int> compare_verb(const Options& options) {
       progress.update(done, total > 0 ? total : (data->size() + data->batch() - 1) / data->batch());
       return true;
     };
-    run.pool = session_options(options.run).pool;
+    OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
+    run.pool = session_options.pool;
     OCTAVO_ASSIGN(comparison, compare(a.model, b.model, *data, run));
   }
   std::vector<TensorComparison>& tensors = comparison.tensors;

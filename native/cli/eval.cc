@@ -15,7 +15,7 @@ namespace {
 struct Options {
   std::string model, metric = "top1", save_inputs;
   DataOptions data;
-  RunOptions run;
+  RunConfig run;
   bool json = false;
 };
 
@@ -56,7 +56,8 @@ Status save_inputs(Dataset& data, const std::string& folder) {
 Result<int> eval(const Options& options) {
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
   OCTAVO_ASSIGN(const auto data, open_data(options.data, loaded.model.graph()));
-  OCTAVO_ASSIGN(Session session, loaded.model.create_session(session_options(options.run)));
+  OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
+  OCTAVO_ASSIGN(Session session, loaded.model.create_session(session_options));
   Evaluation evaluation;
   {
     Progress progress("eval");

@@ -3,28 +3,24 @@
 
 #include "native/cli/verbs.h"
 #include "native/npy.h"
-#include "native/onednn/onednn.h"
-#include "native/thread_pool.h"
 
 namespace octavo::cli {
 
-void add_run_options(CLI::App& app, RunOptions& options) {
-  app.add_option("--threads", options.threads, "Threads; 0: one per core")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  app.add_option(
-         "--backend", options.backend,
-         "portable: built-in kernels; default: oneDNN primitives before them; itex: oneDNN Graph")
-      ->check(CLI::IsMember({"portable", "default", "itex"}))
-      ->capture_default_str();
-}
-
-SessionOptions session_options(const RunOptions& options) {
-  SessionOptions session;
-  session.pool = make_thread_pool(options.threads);
-  if (options.backend == "default") session.backends.push_back(make_onednn_backend());
-  if (options.backend == "itex") session.backends.push_back(make_onednn_graph_backend());
-  return session;
+void add_run_options(CLI::App& app, RunConfig& options, bool with_hint) {
+  for (const RunConfig::Field& field : RunConfig::fields()) {
+    if (!with_hint && field.text == &RunConfig::hint) continue;
+    const std::string flag = concat("--", field.name);
+    if (field.text != nullptr) {
+      app.add_option(flag, options.*field.text, field.help)
+          ->check(
+              CLI::IsMember(std::vector<std::string>(field.choices.begin(), field.choices.end())))
+          ->capture_default_str();
+    } else {
+      app.add_option(flag, options.*field.number, field.help)
+          ->check(CLI::Range(0, 1024))
+          ->capture_default_str();
+    }
+  }
 }
 
 void add_data_options(CLI::App& app, DataOptions& options, bool with_labels, bool required) {

@@ -22,7 +22,7 @@ struct Options {
   std::string model, output, config_file, eval_data, eval_labels;
   std::vector<std::string> stages;  // names
   DataOptions data;
-  RunOptions run;
+  RunConfig run;
   int64_t calib_iteration = 100, eval_limit = 0;
   std::map<std::string, std::string> fields;  // given on the command line, as text
   std::vector<std::string> local;
@@ -182,7 +182,7 @@ Status check_output_folder(const std::string& output) {
 }
 
 Result<SideBySide> check_result(const Options& options, const Model& before, const Model& after) {
-  const SessionOptions session = session_options(options.run);
+  OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
   DataOptions check_data = options.data;
   if (options.eval_data.empty()) {
     check_data.limit =
@@ -362,7 +362,8 @@ Result<int> quantize(const Options& options) {
       progress.update(done, std::min(total > 0 ? total : feeds, feeds));
       return true;
     };
-    quantize_options.pool = session_options(options.run).pool;
+    OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
+    quantize_options.pool = session_options.pool;
     OCTAVO_ASSIGN(quantized, quantize_model(loaded.model, recipe, data.get(),
                                             options.calib_iteration, {}, quantize_options));
   }

@@ -14,7 +14,7 @@ namespace {
 struct Options {
   std::string reference, quantized, output;
   DataOptions data;
-  RunOptions run;
+  RunConfig run;
   bool json = false;
 };
 
@@ -29,7 +29,8 @@ Result<Report> make_report(const Options& options) {
                 .quantized_model = options.quantized,
                 .data = options.data.path};
   QuantizeOptions run;
-  run.pool = session_options(options.run).pool;
+  OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
+  run.pool = session.pool;
   {
     Progress progress("report");
     run.progress = [&](int64_t done, int64_t) {

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 struct Options {
   std::string model, output_dir;
   std::vector<std::string> inputs;
-  RunOptions run;
+  RunConfig run;
   bool json = false;
 };
 
@@ -40,7 +40,8 @@ std::string safe_file_name(const std::string& name, std::set<std::string>& taken
 Result<int> run(const Options& options) {
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
   OCTAVO_ASSIGN(const NamedTensors feeds, read_inputs(loaded.model.graph(), options.inputs));
-  OCTAVO_ASSIGN(Session session, loaded.model.create_session(session_options(options.run)));
+  OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
+  OCTAVO_ASSIGN(Session session, loaded.model.create_session(session_options));
   OCTAVO_ASSIGN(const NamedTensors outputs, session.run(feeds));
 
   std::error_code error;

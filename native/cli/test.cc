@@ -10,7 +10,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> folders;
-  RunOptions run;
+  RunConfig run;
   bool json = false;
 };
 
@@ -21,6 +21,7 @@ Json to_json(const std::vector<OnnxTestResult::Case>& cases) {
 }
 
 Result<int> test(const Options& options) {
+  OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options);
   OnnxTestResult result;
   {
     Progress progress("test");
@@ -29,7 +30,7 @@ Result<int> test(const Options& options) {
         [&](size_t done, size_t total) {
           progress.update(static_cast<int64_t>(done), static_cast<int64_t>(total));
         },
-        session_options(options.run));
+        session_options);
   }
   if (options.json) {
     print_json({{"passed", result.passed.size()},

@@ -7,6 +7,7 @@
 
 #include "core/octavo.h"
 #include "native/dataset.h"
+#include "native/run_config.h"
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -32,16 +33,11 @@ Verb add_bench(CLI::App& app);
 Verb add_schema(CLI::App& app);
 Verb add_test(CLI::App& app);
 Verb add_inspect(CLI::App& app);
+Verb add_backends(CLI::App& app);
 
 // Options that several verbs have, and what follows from them.
 
-struct RunOptions {
-  int threads = 0;
-  std::string backend = "portable";
-};
-void add_run_options(CLI::App& app, RunOptions& options);
-/// The threads and backend that the options ask for; made once and shared by sessions.
-SessionOptions session_options(const RunOptions& options);
+void add_run_options(CLI::App& app, RunConfig& options, bool with_hint = false);
 
 struct DataOptions {
   std::string path, labels, preprocess = "none";

@@ -1,3 +1,4 @@
+#include "native/onednn/device.h"
 #include "native/onednn/onednn.h"
 #include "native/onednn/ops.h"
 
@@ -7,11 +8,13 @@ namespace {
 
 class PrimitivesBackend final : public Backend {
  public:
-  explicit PrimitivesBackend(bool claim_all) : claim_all_(claim_all) {}
+  PrimitivesBackend(bool claim_all, std::shared_ptr<Device> device)
+      : device_(std::move(device)), claim_all_(claim_all) {}
 
   std::string_view name() const override { return "onednn"; }
 
   std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) override {
+    const DeviceScope scope(device_);
     const Readers readers(graph);
     std::vector<bool> left = available;
     std::vector<Claim> claims;
@@ -32,11 +35,13 @@ class PrimitivesBackend final : public Backend {
   }
 
   ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
+    const DeviceScope scope(device_);
     return find(graph, graph.graph.node(claim.nodes.front()))->layout;
   }
 
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
+    const DeviceScope scope(device_);
     const Node& node = graph.graph.node(claim.nodes.front());
     const PrimitiveDef* row = find(graph, node);
     const auto tail = tail_function(graph, claim);
@@ -55,14 +60,16 @@ class PrimitivesBackend final : public Backend {
     return nullptr;
   }
 
+  std::shared_ptr<Device> device_;
   bool claim_all_;
 };
 
 }  // namespace
 }  // namespace onednn
 
-std::shared_ptr<Backend> make_onednn_backend(bool claim_all) {
-  return std::make_shared<onednn::PrimitivesBackend>(claim_all);
+std::shared_ptr<Backend> make_onednn_backend(bool claim_all,
+                                             std::shared_ptr<onednn::Device> device) {
+  return std::make_shared<onednn::PrimitivesBackend>(claim_all, std::move(device));
 }
 
 }  // namespace octavo

@@ -53,8 +53,9 @@ Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, L
       end.push_back(window_end_pad(window, d, x.shape[d + 2], y.shape[d + 2]));
     }
     const dnnl::convolution_forward::primitive_desc description(
-        cpu_engine(), dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, src,
-        weight_any, bias, dst, strides, dilates, begin, end, epilogue.attributes);
+        current_device()->engine(), dnnl::prop_kind::forward_inference,
+        dnnl::algorithm::convolution_direct, src, weight_any, bias, dst, strides, dilates, begin,
+        end, epilogue.attributes);
     epilogue.constants.emplace_back(
         DNNL_ARG_WEIGHTS, pack_weights(weight_plain, w.constant.raw(), description.weights_desc()));
     if (has_bias) epilogue.constants.emplace_back(DNNL_ARG_BIAS, bias_memory(epilogue.bias, bias));

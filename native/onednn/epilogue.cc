@@ -11,9 +11,7 @@ namespace {
 
 template <class T>
 dnnl::memory filled_memory(const std::vector<T>& values, const dnnl::memory::desc& desc) {
-  dnnl::memory memory(desc, cpu_engine());
-  std::memcpy(memory.get_data_handle(), values.data(), values.size() * sizeof(T));
-  return memory;
+  return current_device()->upload(desc, values.data());
 }
 
 template <class T>
@@ -32,27 +30,19 @@ dnnl::memory bias_memory(const std::vector<float>& bias, const dnnl::memory::des
 
 dnnl::memory pack_weights(const dnnl::memory::desc& plain, const void* data,
                           const dnnl::memory::desc& packed) {
-  dnnl::memory from(plain, cpu_engine(), const_cast<void*>(data));
-  dnnl::memory to(packed, cpu_engine());
-  dnnl::stream stream(cpu_engine());
+  const Device& device = *current_device();
+  dnnl::memory from;
+  if (device.shares_host_memory()) {
+    from = device.attachable(plain);
+    device.attach(from, const_cast<void*>(data));
+  } else {
+    from = device.upload(plain, data);
+  }
+  dnnl::memory to = device.allocate(packed);
+  dnnl::stream stream(device.engine());
   dnnl::reorder(from, to).execute(stream, from, to);
   stream.wait();
   return to;
-}
-
-bool computes_in(DType dtype) {
-  const auto has = [](dnnl::cpu_isa isa) {
-    const auto mask = static_cast<unsigned>(isa);
-    return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & mask) == mask;
-  };
-  switch (dtype) {
-    case DType::kF32: return true;
-    case DType::kBF16: return has(dnnl::cpu_isa::avx512_core_bf16);
-    case DType::kF16: return has(dnnl::cpu_isa::avx512_core_fp16);
-    case DType::kU8:
-    case DType::kI8: return has(dnnl::cpu_isa::avx512_core_vnni) || has(dnnl::cpu_isa::avx2_vnni);
-    default: return false;
-  }
 }
 
 bool supports_dtypes(const PlanGraph& graph, const Node& node) {
@@ -62,7 +52,7 @@ bool supports_dtypes(const PlanGraph& graph, const Node& node) {
   const TensorInfo &x = *info(0), &w = *info(1), &y = graph.info(node.output(0));
   const TensorInfo *bias = info(2), *residual = info(3);
   if (bias != nullptr && !bias->constant.present()) return false;
-  if (!computes_in(x.dtype)) return false;
+  if (!current_device()->computes_in(x.dtype)) return false;
   if (!is_byte(x.dtype)) {
     return w.dtype == x.dtype && y.dtype == x.dtype &&
            (bias == nullptr || bias->dtype == x.dtype) &&

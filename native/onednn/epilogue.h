@@ -22,15 +22,9 @@ struct Epilogue {
 Result<Epilogue> make_epilogue(const PlanGraph& graph, const Node& node, int64_t channels,
                                int scale_mask, const std::optional<Eltwise>& tail = {});
 
-/// Whether this CPU has instructions for arithmetic in the type: f32, and bf16 and f16 (with
-/// float32 sums) where it has AVX512-BF16 or AVX512-FP16 (without them oneDNN would emulate,
-/// slowly); 8-bit integers where it has VNNI (without it sums of pairs saturate, and results differ
-/// from the portable kernels').
-bool computes_in(DType dtype);
-
 /// Whether dtypes and parameters are among those make_epilogue and oneDNN handle: all of one type
-/// that the CPU computes in, or u8/i8 activations with i8 weights of zero point 0, constant weights
-/// and bias.
+/// that the device computes in, or u8/i8 activations with i8 weights of zero point 0, constant
+/// weights and bias.
 bool supports_dtypes(const PlanGraph& graph, const Node& node);
 
 /// The bias as a oneDNN memory of that shape; call only if it is not empty.

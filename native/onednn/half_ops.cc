@@ -12,7 +12,7 @@ namespace {
 
 bool is_native_half(const PlanGraph& graph, ValueId id) {
   return id != kNoValue && !graph.is_constant(id) && kernels::is_half(graph.info(id).dtype) &&
-         computes_in(graph.info(id).dtype);
+         current_device()->computes_in(graph.info(id).dtype);
 }
 
 std::unique_ptr<PrimitiveStep> make_step(const Node& node, const dnnl::primitive& primitive,
@@ -92,11 +92,20 @@ Result<std::unique_ptr<Step>> create_pool(const PlanGraph& graph, const Node& no
             : dnnl::algorithm::pooling_avg_exclude_padding;
     const auto src = desc_of(x.shape, x.dtype, layout), dst = desc_of(y.shape, y.dtype, layout);
     const dnnl::pooling_forward::primitive_desc description(
-        cpu_engine(), dnnl::prop_kind::forward_inference, algorithm, src, dst, strides, kernel,
-        dilates, begin, end, user_scratchpad());
+        current_device()->engine(), dnnl::prop_kind::forward_inference, algorithm, src, dst,
+        strides, kernel, dilates, begin, end, user_scratchpad());
     return make_step(node, dnnl::pooling_forward(description), description.scratchpad_desc(),
                      {{DNNL_ARG_SRC, false, 0, src}, {DNNL_ARG_DST, true, 0, dst}},
                      description.impl_info_str());
+  });
+}
+
+// x * sigmoid(x) and the like, which the portable backend computes in one step.
+bool is_gate(const PlanGraph& graph, const Node& node) {
+  return std::ranges::any_of(graph.graph.nodes, [&](const Node& function) {
+    return function.inputs.size() == 1 && function.outputs.size() == 1 &&
+           std::ranges::contains(node.inputs, function.inputs[0]) &&
+           std::ranges::contains(node.inputs, function.outputs[0]);
   });
 }
 
@@ -105,7 +114,8 @@ bool supports_binary(const PlanGraph& graph, const Node& node) {
   const ValueId a = node.input(0), b = node.input(1);
   return node.inputs.size() == 2 && is_native_half(graph, a) && is_native_half(graph, b) &&
          graph.info(a).dtype == graph.info(b).dtype && graph.info(a).shape == graph.info(b).shape &&
-         graph.info(a).shape.rank() > 0 && graph.info(a).shape.elements() > 0;
+         graph.info(a).shape.rank() > 0 && graph.info(a).shape.elements() > 0 &&
+         !is_gate(graph, node);
 }
 
 Result<std::unique_ptr<Step>> create_binary(const PlanGraph& graph, const Node& node,
@@ -115,8 +125,8 @@ Result<std::unique_ptr<Step>> create_binary(const PlanGraph& graph, const Node& 
     const auto src = desc_of(x.shape, x.dtype, layout), dst = desc_of(y.shape, y.dtype, layout);
     const auto algorithm =
         node.kind == OpKind::kAdd ? dnnl::algorithm::binary_add : dnnl::algorithm::binary_mul;
-    const dnnl::binary::primitive_desc description(cpu_engine(), algorithm, src, src, dst,
-                                                   user_scratchpad());
+    const dnnl::binary::primitive_desc description(current_device()->engine(), algorithm, src, src,
+                                                   dst, user_scratchpad());
     return make_step(node, dnnl::binary(description), description.scratchpad_desc(),
                      {{DNNL_ARG_SRC_0, false, 0, src},
                       {DNNL_ARG_SRC_1, false, 1, src},

@@ -37,8 +37,8 @@ Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
     const memory::desc bias =
         has_bias ? memory::desc({1, n}, memory::data_type::f32, memory::format_tag::ab)
                  : memory::desc();
-    const dnnl::matmul::primitive_desc description(cpu_engine(), src, weight_any, bias, dst,
-                                                   epilogue.attributes);
+    const dnnl::matmul::primitive_desc description(current_device()->engine(), src, weight_any,
+                                                   bias, dst, epilogue.attributes);
     epilogue.constants.emplace_back(
         DNNL_ARG_WEIGHTS, pack_weights(weight_plain, w.constant.raw(), description.weights_desc()));
     if (has_bias) {

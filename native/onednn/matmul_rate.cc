@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <vector>
 
 #include "native/onednn/onednn.h"
 #include "native/onednn/primitive_step.h"
@@ -25,14 +26,13 @@ Result<double> measure_matmul_gops(DType dtype, int threads) {
     const memory::desc b({kSize, kSize}, int8 ? memory::data_type::s8 : type,
                          memory::format_tag::any);
     const memory::desc c({kSize, kSize}, type, plain);
-    const auto& engine = onednn::cpu_engine();
+    const onednn::Device& device = *onednn::current_device();
+    const auto& engine = device.engine();
     const dnnl::matmul::primitive_desc description(engine, a, b, c);
     const dnnl::matmul matmul(description);
     const auto filled = [&](const memory::desc& desc) {
-      memory result(desc, engine);
       // Small numbers in every type.
-      std::fill_n(static_cast<uint8_t*>(result.get_data_handle()), desc.get_size(), uint8_t{1});
-      return result;
+      return device.upload(desc, std::vector<uint8_t>(desc.get_size(), 1).data());
     };
     const memory from = filled(a), weights = filled(description.weights_desc()), to = filled(c);
     dnnl::stream stream(engine);

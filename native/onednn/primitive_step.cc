@@ -6,11 +6,6 @@
 
 namespace octavo::onednn {
 
-const dnnl::engine& cpu_engine() {
-  static const dnnl::engine kEngine(dnnl::engine::kind::cpu, 0);
-  return kEngine;
-}
-
 dnnl::memory::data_type data_type_of(DType dtype) {
   using type = dnnl::memory::data_type;
   switch (dtype) {
@@ -37,38 +32,68 @@ dnnl::memory::desc desc_of(const Shape& shape, DType dtype, Layout layout) {
 PrimitiveStep::PrimitiveStep(const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpad,
                              const std::vector<Binding>& bindings,
                              const std::vector<std::pair<int, dnnl::memory>>& constants)
-    : primitive_(primitive), stream_(cpu_engine()), bindings_(bindings) {
+    : device_(current_device()),
+      primitive_(primitive),
+      stream_(device_->engine()),
+      bindings_(bindings) {
+  const bool shared = device_->shares_host_memory();
   const auto add = [&](int argument, dnnl::memory memory) {
     arguments_.push_back({argument, memory.get()});
     memories_.push_back(std::move(memory));
   };
-  for (const Binding& binding : bindings_) {
-    add(binding.argument, dnnl::memory(binding.desc, cpu_engine(), nullptr));
-  }
-  scratch_bytes_ = static_cast<int64_t>(scratchpad.get_size());
-  add(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratchpad, cpu_engine(), nullptr));
+  const auto make = [&](const dnnl::memory::desc& desc) {
+    return shared ? device_->attachable(desc) : device_->allocate(desc);
+  };
+  for (const Binding& binding : bindings_) add(binding.argument, make(binding.desc));
+  if (shared) scratch_bytes_ = static_cast<int64_t>(scratchpad.get_size());
+  add(DNNL_ARG_SCRATCHPAD, make(scratchpad));
   for (const auto& [argument, memory] : constants) add(argument, memory);
 }
 
-Status PrimitiveStep::run(const StepContext& context) {
-  if (sum_input_ >= 0) {
-    const TensorView& addend = context.inputs[static_cast<size_t>(sum_input_)];
-    TensorView& out = context.outputs[0];
-    if (addend.data != out.data) {
-      std::memcpy(out.data, addend.data, static_cast<size_t>(out.bytes()));
-    }
-  }
+Status PrimitiveStep::put_inputs(const StepContext& context) {
+  const bool shared = device_->shares_host_memory();
   for (size_t i = 0; i < bindings_.size(); ++i) {
     const Binding& binding = bindings_[i];
-    void* data = binding.is_output ? context.outputs[binding.index].data
-                                   : context.inputs[binding.index].data;
-    dnnl_memory_set_data_handle(memories_[i].get(), data);
+    const TensorView& view =
+        binding.is_output ? context.outputs[binding.index] : context.inputs[binding.index];
+    const TensorView* addend = binding.is_output && sum_input_ >= 0
+                                   ? &context.inputs[static_cast<size_t>(sum_input_)]
+                                   : nullptr;
+    const auto bytes = static_cast<size_t>(view.bytes());
+    if (shared) {
+      if (addend != nullptr && addend->data != view.data) {
+        std::memcpy(view.data, addend->data, bytes);
+      }
+      device_->attach(memories_[i], view.data);
+    } else if (!binding.is_output) {
+      device_->write(memories_[i], view.data, bytes);
+    } else if (addend != nullptr) {
+      device_->write(memories_[i], addend->data, bytes);
+    }
   }
-  dnnl_memory_set_data_handle(memories_[bindings_.size()].get(), context.scratch);
-  omp_set_num_threads(context.pool == nullptr ? 1 : context.pool->thread_count());
-  const dnnl_status_t status = dnnl_primitive_execute(
-      primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()), arguments_.data());
-  if (status != dnnl_success) return fail(ErrorCode::kInternal, "oneDNN failed to run a primitive");
+  if (shared) device_->attach(memories_[bindings_.size()], context.scratch);
+  return {};
+}
+
+Status PrimitiveStep::run(const StepContext& context) {
+  try {
+    OCTAVO_TRY(put_inputs(context));
+    omp_set_num_threads(context.pool == nullptr ? 1 : context.pool->thread_count());
+    const dnnl_status_t status = dnnl_primitive_execute(
+        primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()), arguments_.data());
+    if (status != dnnl_success) {
+      return fail(ErrorCode::kInternal, "oneDNN failed to run a primitive");
+    }
+    if (device_->shares_host_memory()) return {};
+    stream_.wait();
+    for (size_t i = 0; i < bindings_.size(); ++i) {
+      if (!bindings_[i].is_output) continue;
+      TensorView& view = context.outputs[bindings_[i].index];
+      device_->read(memories_[i], view.data, static_cast<size_t>(view.bytes()));
+    }
+  } catch (const dnnl::error& e) {
+    return fail(ErrorCode::kInternal, "oneDNN: ", e.what());
+  }
   return {};
 }
 

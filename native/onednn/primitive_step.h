@@ -1,14 +1,13 @@
-// One oneDNN primitive as a step: memory objects made once, addresses set at each run.
+// One oneDNN primitive as a step, on the device for which it was compiled: memory objects are made
+// once; each run sets their addresses, or copies where the device has memory of its own.
 #pragma once
 
 #include <vector>
 
+#include "native/onednn/device.h"
 #include "runtime/backend.h"
-#include <dnnl.hpp>
 
 namespace octavo::onednn {
-
-const dnnl::engine& cpu_engine();
 
 dnnl::memory::data_type data_type_of(DType dtype);
 
@@ -55,6 +54,9 @@ class PrimitiveStep final : public Step {
   int in_place_input() const override { return sum_input_; }
 
  private:
+  Status put_inputs(const StepContext& context);
+
+  std::shared_ptr<Device> device_;
   dnnl::primitive primitive_;
   dnnl::stream stream_;
   std::vector<Binding> bindings_;

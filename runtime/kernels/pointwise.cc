@@ -7,6 +7,7 @@
 
 #include "runtime/infer.h"
 #include "runtime/kernels/elementwise.h"
+#include "runtime/kernels/half.h"
 #include "runtime/kernels/kernel_step.h"
 #include "runtime/readers.h"
 
@@ -38,6 +39,21 @@ struct UnaryParams {
   float a = 0, b = 0;
 };
 
+/// Whether the value is f32, bf16 or f16 numbers.
+bool is_real(const PlanGraph& graph, ValueId id) {
+  if (id == kNoValue || graph.info(id).quant != nullptr) return false;
+  const DType dtype = graph.info(id).dtype;
+  return dtype == DType::kF32 || is_half(dtype);
+}
+
+/// The one element of a constant that is_real().
+float real_scalar(const Tensor& constant) {
+  if (constant.dtype() == DType::kF32) return constant.data<float>()[0];
+  float value = 0;
+  widen_row(constant.dtype(), constant.raw(), &value, 1);
+  return value;
+}
+
 std::optional<UnaryParams> unary_params(const PlanGraph& graph, const Node& node) {
   switch (node.kind) {
     case OpKind::kClip: {
@@ -46,10 +62,10 @@ std::optional<UnaryParams> unary_params(const PlanGraph& graph, const Node& node
       for (size_t i = 1; i < 3; ++i) {
         const ValueId id = node.input(i);
         if (id == kNoValue) continue;
-        if (!graph.is_constant(id) || !is_f32(graph, id)) return {};
+        if (!graph.is_constant(id) || !is_real(graph, id)) return {};
         const Tensor& constant = graph.info(id).constant;
         if (constant.elements() != 1) return {};
-        (i == 1 ? bounds.a : bounds.b) = constant.data<float>()[0];
+        (i == 1 ? bounds.a : bounds.b) = real_scalar(constant);
       }
       return bounds;
     }
@@ -63,9 +79,10 @@ std::optional<UnaryParams> unary_params(const PlanGraph& graph, const Node& node
 bool is_binary(OpKind op) { return std::ranges::contains(kBinaryOps, op); }
 
 bool is_unary_f32(const PlanGraph& graph, const Node& node) {
-  return std::ranges::contains(kFloatOps, node.kind) && is_f32(graph, node.input(0)) &&
-         is_f32(graph, node.output(0)) && !graph.is_constant(node.input(0)) &&
-         unary_params(graph, node).has_value();
+  return std::ranges::contains(kFloatOps, node.kind) && is_real(graph, node.input(0)) &&
+         is_real(graph, node.output(0)) &&
+         graph.info(node.input(0)).dtype == graph.info(node.output(0)).dtype &&
+         !graph.is_constant(node.input(0)) && unary_params(graph, node).has_value();
 }
 
 bool is_table(const PlanGraph& graph, const Node& node) {
@@ -81,7 +98,7 @@ bool is_table(const PlanGraph& graph, const Node& node) {
 bool is_binary_link(const PlanGraph& graph, const Node& node, bool int8) {
   if (!is_binary(node.kind) || node.inputs.size() != 2) return false;
   const auto fits = [&](ValueId id) {
-    return id != kNoValue && (int8 ? int8_params(graph, id) != nullptr : is_f32(graph, id)) &&
+    return id != kNoValue && (int8 ? int8_params(graph, id) != nullptr : is_real(graph, id)) &&
            (!graph.is_constant(id) || graph.info(id).shape.elements() == 1);
   };
   return fits(node.input(0)) && fits(node.input(1)) && fits(node.output(0));
@@ -93,6 +110,7 @@ bool is_link(const PlanGraph& graph, const Node& node, ValueId source, ValueId l
   const bool fits = int8 ? is_table(graph, node) : is_unary_f32(graph, node);
   if (!fits && !is_binary_link(graph, node, int8)) return false;
   return graph.info(node.output(0)).shape == graph.info(source).shape &&
+         (int8 || graph.info(node.output(0)).dtype == graph.info(source).dtype) &&
          std::ranges::all_of(node.inputs, [&](ValueId id) {
            return id == kNoValue || id == source || id == last || graph.is_constant(id);
          });
@@ -174,7 +192,7 @@ class FloatStep final : public Step {
         const ValueId input = node.input(i);
         if (graph.is_constant(input)) {
           link.from[i] = From::kConstant;
-          link.constant[i] = graph.info(input).constant.data<float>()[0];
+          link.constant[i] = real_scalar(graph.info(input).constant);
         } else if (input == source) {
           link.from[i] = From::kSource;
         }
@@ -184,18 +202,22 @@ class FloatStep final : public Step {
     }
     step->inputs = {source};
     step->outputs = {last};
+    step->dtype_ = graph.info(source).dtype;
     return step;
   }
   int in_place_input() const override { return 0; }
   Status run(const StepContext& context) override {
-    const auto* x = context.inputs[0].as<const float>();
-    auto* y = context.outputs[0].as<float>();
-    parallel_for(context.pool, context.outputs[0].elements(), kGrain,
-                 [&](int64_t begin, int64_t end) {
-                   for (; begin < end; begin += kBlock) {
-                     run_block(x + begin, y + begin, std::min(kBlock, end - begin));
-                   }
-                 });
+    const TensorView &x = context.inputs[0], &y = context.outputs[0];
+    parallel_for(context.pool, y.elements(), kGrain, [&](int64_t begin, int64_t end) {
+      for (; begin < end; begin += kBlock) {
+        const int64_t count = std::min(kBlock, end - begin);
+        if (dtype_ == DType::kF32) {
+          run_block(x.as<const float>() + begin, y.as<float>() + begin, count);
+        } else {
+          run_half_block(x.as<const uint16_t>() + begin, y.as<uint16_t>() + begin, count);
+        }
+      }
+    });
     return {};
   }
 
@@ -207,6 +229,13 @@ class FloatStep final : public Step {
     std::array<From, 2> from{};  // of the others' operands
     std::array<float, 2> constant{};
   };
+
+  void run_half_block(const uint16_t* x, uint16_t* y, int64_t count) const {
+    alignas(64) float wide[kBlock], result[kBlock];
+    widen_row(dtype_, x, wide, count);
+    run_block(wide, result, count);
+    narrow_row(dtype_, result, y, count);
+  }
 
   void run_block(const float* x, float* y, int64_t count) const {
     alignas(64) float between[kBlock];
@@ -229,6 +258,7 @@ class FloatStep final : public Step {
 
   std::array<Link, kMaxLinks> links_{};
   size_t count_ = 0;
+  DType dtype_ = DType::kF32;
 };
 
 Result<std::unique_ptr<Step>> create_float(const PlanGraph& graph, const Node& node, Layout) {

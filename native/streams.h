@@ -1,0 +1,35 @@
+// Several requests at once: a model in one or more streams, each a session of its own.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "core/octavo.h"
+
+namespace octavo {
+
+/// A latency hint runs one request at a time on all threads; a throughput hint runs one request on
+/// each thread at the same time, which wastes nothing on synchronisation.
+enum class PerformanceHint { kLatency, kThroughput };
+
+class Streams {
+ public:
+  /// Sessions of the model for `hint`: one with all of `threads` (0: one per core), or one of one
+  /// thread for each of them.
+  /// `options.pool` is replaced.
+  static Result<Streams> create(const Model& model, const SessionOptions& options, int threads,
+                                PerformanceHint hint);
+
+  size_t size() const { return sessions_.size(); }
+
+  /// Runs every feed, as many at a time as there are streams, and gives each result to `done`
+  /// (feed's index, outputs), from any stream's thread, one call at a time. The first error ends
+  /// it.
+  Status run(int64_t count, const std::function<Result<NamedTensors>(int64_t)>& feed,
+             const std::function<Status(int64_t, NamedTensors)>& done);
+
+ private:
+  std::vector<Session> sessions_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,202 @@
+// Backends on a device whose memory is not the host's, choice of devices, and run options.
+#include "native/onednn/device.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+
+#include "core/octavo.h"
+#include "native/onednn/onednn.h"
+#include "native/run_config.h"
+#include "tests/graph_builder.h"
+
+namespace octavo {
+namespace {
+
+/// The CPU with memory that can only be reached by mapping, and seen from either side only after
+/// unmapping: what is mapped is a copy.
+class MappedDevice final : public onednn::Device {
+ public:
+  MappedDevice() : Device(dnnl::engine(dnnl::engine::kind::cpu, 0), false) {}
+
+  dnnl::memory attachable(const dnnl::memory::desc& desc) const override {
+    ADD_FAILURE() << "memory of the host's is asked for";
+    return Device::attachable(desc);
+  }
+  void attach(const dnnl::memory&, void*) const override {
+    ADD_FAILURE() << "an address of the host's is given to the device";
+  }
+  int mappings() const { return mappings_; }
+  bool all_unmapped() const { return copies_.empty(); }
+
+ protected:
+  void* map(const dnnl::memory& memory) const override {
+    ++mappings_;
+    std::vector<std::byte>& copy = copies_[memory.get()];
+    copy.resize(memory.get_desc().get_size());
+    std::memcpy(copy.data(), memory.get_data_handle(), copy.size());
+    return copy.data();
+  }
+  void unmap(const dnnl::memory& memory, void* mapped) const override {
+    std::memcpy(memory.get_data_handle(), mapped, memory.get_desc().get_size());
+    copies_.erase(memory.get());
+  }
+
+ private:
+  mutable int mappings_ = 0;
+  mutable std::map<dnnl_memory_t, std::vector<std::byte>> copies_;
+};
+
+// Conv -> Relu -> Conv (+ residual) -> GlobalAveragePool -> Gemm
+Graph network() {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 8, 10, 10});
+  const std::vector<int64_t> pads = {1, 1, 1, 1};
+  const ValueId conv =
+      b.node(OpKind::kConv, {x, b.random("w1", {16, 8, 3, 3}, 0.2f), b.random("b1", {16})}, "conv",
+             {{"pads", pads}});
+  const ValueId relu = b.node(OpKind::kRelu, {conv}, "relu");
+  const ValueId second =
+      b.node(OpKind::kConv, {relu, b.random("w2", {16, 16, 3, 3}, 0.1f), b.random("b2", {16})},
+             "conv2", {{"pads", pads}});
+  const ValueId add = b.node(OpKind::kAdd, {second, relu}, "add");
+  const ValueId mean = b.node(OpKind::kGlobalAveragePool, {add}, "mean");
+  const ValueId flat = b.node(OpKind::kFlatten, {mean}, "flat");
+  return b
+      .output(b.node(OpKind::kGemm, {flat, b.random("w3", {10, 16}, 0.3f), b.random("b3", {10})},
+                     "gemm", {{"transB", int64_t{1}}}))
+      .build();
+}
+
+NamedTensors sample() {
+  NamedTensors feeds;
+  feeds.emplace_back("x", GraphBuilder::random_tensor("x", {1, 8, 10, 10}));
+  return feeds;
+}
+
+Model quantized(const Model& model) {
+  const auto made = quantize_model(model, StaticQuantConfig(), nullptr, 1,
+                                   [](const auto& observe) -> Status { return observe(sample()); });
+  EXPECT_TRUE(made) << made.error().to_string();
+  return made->model;
+}
+
+std::vector<float> run(const Model& model, std::shared_ptr<Backend> backend,
+                       std::vector<std::string>* backends = nullptr) {
+  SessionOptions options;
+  if (backend != nullptr) options.backends.push_back(std::move(backend));
+  auto session = model.create_session(options);
+  EXPECT_TRUE(session) << session.error().to_string();
+  std::vector<float> values;
+  for (int again = 0; again < 2; ++again) {  // memory objects are used again
+    const auto outputs = session->run(sample());
+    EXPECT_TRUE(outputs) << outputs.error().to_string();
+    if (!outputs) return values;
+    const auto data = (*outputs)[0].second.data<const float>();
+    values.assign(data.begin(), data.end());
+  }
+  if (backends != nullptr) {
+    const NamedTensors feeds = sample();
+    const TensorView view = feeds[0].second.view();
+    for (const StepInfo& step : (*session->plan_for({&view, 1}))->steps()) {
+      backends->push_back(step.backend);
+    }
+  }
+  return values;
+}
+
+TEST(Device, MemoryNeedNotBeTheHosts) {
+  const Model real(std::make_shared<const Graph>(network()));
+  for (const Model& model : {real, quantized(real)}) {
+    const auto device = std::make_shared<MappedDevice>();
+    std::vector<std::string> backends;
+    EXPECT_EQ(run(model, make_onednn_backend(true, device), &backends),
+              run(model, make_onednn_backend(true)));
+    EXPECT_TRUE(std::ranges::contains(backends, "onednn"));
+    EXPECT_GT(device->mappings(), 4);
+    EXPECT_TRUE(device->all_unmapped());
+
+    const auto graph_device = std::make_shared<MappedDevice>();
+    backends.clear();
+    EXPECT_EQ(run(model, make_onednn_graph_backend(graph_device), &backends),
+              run(model, make_onednn_graph_backend()));
+    EXPECT_TRUE(std::ranges::contains(backends, "itex"));
+    EXPECT_GT(graph_device->mappings(), 4);
+    EXPECT_TRUE(graph_device->all_unmapped());
+  }
+}
+
+TEST(GraphBackend, ComputesWhatThePortableOneDoes) {
+  const Model real(std::make_shared<const Graph>(network()));
+  const std::vector<float> expected = run(real, nullptr);
+  const auto actual = run(real, make_onednn_graph_backend());
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-4);
+  // Of integers, steps of the last scale.
+  const Model small = quantized(real);
+  const auto integers = run(small, make_onednn_graph_backend());
+  const auto portable = run(small, nullptr);
+  for (size_t i = 0; i < portable.size(); ++i) EXPECT_NEAR(integers[i], portable[i], 0.1);
+}
+
+TEST(Device, AutoIsTheCpuWhereThereIsNoGpu) {
+  const auto gpu = open_device("gpu");
+  const auto chosen = open_device("auto");
+  ASSERT_TRUE(chosen);
+  EXPECT_EQ((*chosen)->is_cpu(), !gpu.has_value());
+  if (!gpu) {
+    EXPECT_EQ(gpu.error().code, ErrorCode::kUnavailable);
+    EXPECT_NE(gpu.error().message.find("GPU"), std::string::npos);
+  }
+  EXPECT_FALSE(open_device("tpu"));
+}
+
+TEST(RunConfig, JsonNamesItsMistakes) {
+  const auto config = RunConfig::from_json(R"({"backend": "itex", "threads": 3})");
+  ASSERT_TRUE(config) << config.error().to_string();
+  EXPECT_EQ(config->backend, "itex");
+  EXPECT_EQ(config->device, "auto");
+  EXPECT_EQ(config->threads, 3);
+  EXPECT_EQ(RunConfig::from_json(config->to_json())->to_json(), config->to_json());
+  const auto message = [](const char* json) { return RunConfig::from_json(json).error().message; };
+  EXPECT_NE(message(R"({"devise": "cpu"})").find("did you mean 'device'?"), std::string::npos);
+  EXPECT_NE(message(R"({"device": "tpu"})").find("auto, cpu, gpu"), std::string::npos);
+  EXPECT_NE(message(R"({"threads": -1})").find("0 to 1024"), std::string::npos);
+  EXPECT_NE(message(R"({"device": "gpu"})").find("portable backend"), std::string::npos);
+  EXPECT_FALSE(RunConfig::from_json("[]"));
+}
+
+TEST(Streams, GiveEveryRequestItsResult) {
+  const Model model(std::make_shared<const Graph>(network()));
+  auto streams = Streams::create(model, {}, 3, PerformanceHint::kThroughput);
+  ASSERT_TRUE(streams) << streams.error().to_string();
+  EXPECT_EQ(streams->size(), 3u);
+  auto session = model.create_session();
+  ASSERT_TRUE(session);
+  const auto feed = [](int64_t i) -> Result<NamedTensors> {
+    NamedTensors feeds;
+    feeds.emplace_back("x", GraphBuilder::random_tensor(std::to_string(i), {1, 8, 10, 10}));
+    return feeds;
+  };
+  std::vector<std::vector<float>> results(20);
+  const Status ran = streams->run(20, feed, [&](int64_t i, const NamedTensors& outputs) -> Status {
+    const auto data = outputs[0].second.data<const float>();
+    results[static_cast<size_t>(i)].assign(data.begin(), data.end());
+    return {};
+  });
+  ASSERT_TRUE(ran) << ran.error().to_string();
+  for (int64_t i = 0; i < 20; ++i) {
+    const auto expected = session->run(*feed(i));
+    EXPECT_TRUE(std::ranges::equal(results[static_cast<size_t>(i)],
+                                   (*expected)[0].second.data<const float>()));
+  }
+  const Status failed = streams->run(20, feed, [](int64_t i, const NamedTensors&) -> Status {
+    return i == 7 ? fail(ErrorCode::kCancelled, "enough") : Status();
+  });
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ErrorCode::kCancelled);
+}
+
+}  // namespace
+}  // namespace octavo
