@@ -103,6 +103,9 @@ struct QuantizedModel {
 struct QuantizeOptions {
   ProgressFn progress = {};
   std::shared_ptr<ThreadPool> pool = nullptr;
+  /// The quantized file is the same bytes on every machine: floats are summed in one fixed order,
+  /// without fused multiply-add (make_deterministic_backend).
+  bool deterministic = false;
 };
 
 /// Runs calibration the caller's way: call the function given with each sample's feeds. Called once
@@ -132,7 +135,7 @@ class Quantizer {
   /// Errors: those of quantize_model that need no data.
   /// `cache`: what recipes over the same model and the same data have in common is done once.
   static Result<Quantizer> create(const Model& model, const Recipe& recipe,
-                                  std::shared_ptr<ThreadPool> pool = nullptr,
+                                  const QuantizeOptions& options = {},
                                   std::shared_ptr<StageCache> cache = nullptr);
   Quantizer(Quantizer&&) noexcept;
   Quantizer& operator=(Quantizer&&) noexcept;

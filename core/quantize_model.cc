@@ -92,7 +92,7 @@ Quantizer& Quantizer::operator=(Quantizer&&) noexcept = default;
 Quantizer::~Quantizer() = default;
 
 Result<Quantizer> Quantizer::create(const Model& model, const Recipe& recipe,
-                                    std::shared_ptr<ThreadPool> pool,
+                                    const QuantizeOptions& options,
                                     std::shared_ptr<StageCache> cache) {
   OCTAVO_TRY(recipe.validate());
   if (model.shared_graph() == nullptr) {
@@ -100,7 +100,7 @@ Result<Quantizer> Quantizer::create(const Model& model, const Recipe& recipe,
   }
   auto state = std::make_unique<State>();
   state->recipe = recipe;
-  state->input = {model.shared_graph(), std::move(pool), std::move(cache)};
+  state->input = {model.shared_graph(), options.pool, std::move(cache), options.deterministic};
   state->float_bytes = constant_bytes(model.graph());
   OCTAVO_TRY(state->advance());
   return Quantizer(std::move(state));
@@ -161,7 +161,7 @@ Result<QuantizedModel> Quantizer::finish() {
 Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
                                       DataLoader* calib_dataloader, int64_t calib_iteration,
                                       const CalibFunc& calib_func, const QuantizeOptions& options) {
-  OCTAVO_ASSIGN(Quantizer quantizer, Quantizer::create(model, recipe, options.pool));
+  OCTAVO_ASSIGN(Quantizer quantizer, Quantizer::create(model, recipe, options));
   if (!quantizer.wants_data()) return quantizer.finish();
   if (calib_dataloader == nullptr && !calib_func) {
     return fail(ErrorCode::kInvalidArgument,

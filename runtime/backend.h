@@ -75,5 +75,9 @@ class Backend {
 
 /// The portable backend. `reference_only`: no kernels, the slow obvious functions (for tests).
 std::unique_ptr<Backend> make_portable_backend(bool reference_only = false);
+/// The portable backend with nothing but what gives the same bits on every machine: floats are
+/// summed in one fixed order, without fused multiply-add. (Integer results always are the same.)
+/// For SessionOptions::last.
+std::unique_ptr<Backend> make_deterministic_backend();
 
 }  // namespace octavo

@@ -18,7 +18,11 @@ struct KernelDef {
   bool (*supports)(const PlanGraph& graph, const Node& node);
   /// Packs weights and chooses tiles. `layout` is the settled layout of activations.
   Result<std::unique_ptr<Step>> (*create)(const PlanGraph& graph, const Node& node, Layout layout);
+  /// Whether results are the same bits on every SIMD target: integers, or floats without sums, or
+  /// sums in one order without fused multiply-add.
+  bool exact = false;
 };
+inline constexpr bool kExact = true;
 
 namespace kernels {
 std::span<const KernelDef> conv_kernels();         // conv.cc: f32 and int8 convolution, depthwise
@@ -30,6 +34,8 @@ std::span<const KernelDef> move_kernels();         // move.cc: concatenation
 std::span<const KernelDef> half_kernels();         // half.cc: Cast between f32 and half precision
 std::span<const KernelDef> row_kernels();          // rows.cc: softmax, normalizations, reductions
 std::span<const KernelDef> recurrent_kernels();    // recurrent.cc: LSTM, GRU, RNN in f32
+/// fixed_order.cc: exact f32 convolution and matrix products, for make_deterministic_backend().
+std::span<const KernelDef> fixed_order_kernels();
 }  // namespace kernels
 
 }  // namespace octavo

@@ -17,8 +17,16 @@ bool shapes_are_static(const PlanGraph& graph, const Node& node) {
   return std::ranges::all_of(node.inputs, known) && std::ranges::all_of(node.outputs, known);
 }
 
+using FindKernel = const KernelDef* (*)(const PlanGraph& graph, const Node& node);
+
+template <bool kDeterministic>
 const KernelDef* find_kernel(const PlanGraph& graph, const Node& node) {
   if (!shapes_are_static(graph, node)) return nullptr;
+  if constexpr (kDeterministic) {
+    for (const KernelDef& row : kernels::fixed_order_kernels()) {
+      if (row.op == node.kind && row.supports(graph, node)) return &row;
+    }
+  }
   const std::span<const KernelDef> families[] = {
       kernels::conv_kernels(),        kernels::matmul_kernels(),    kernels::pool_kernels(),
       kernels::elementwise_kernels(), kernels::pointwise_kernels(), kernels::move_kernels(),
@@ -26,6 +34,7 @@ const KernelDef* find_kernel(const PlanGraph& graph, const Node& node) {
   };
   for (const auto& family : families) {
     for (const KernelDef& row : family) {
+      if (kDeterministic && !row.exact) continue;
       if (row.op == node.kind && row.supports(graph, node)) return &row;
     }
   }
@@ -51,14 +60,15 @@ ClaimLayout reference_layout(const PlanGraph& graph, const Node& node) {
 
 class PortableBackend : public Backend {
  public:
-  explicit PortableBackend(bool reference_only) : reference_only_(reference_only) {}
+  /// nullptr: reference functions only.
+  explicit PortableBackend(FindKernel find) : find_(find) {}
 
   std::string_view name() const override { return "portable"; }
 
   std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) override {
     std::vector<Claim> claims;
     std::vector<bool> left = available;
-    if (!reference_only_) claims = kernels::pointwise_claims(graph, available);
+    if (find_ == find_kernel<false>) claims = kernels::pointwise_claims(graph, available);
     for (const Claim& claim : claims) {
       for (const NodeId node : claim.nodes) left[static_cast<size_t>(node)] = false;
     }
@@ -71,9 +81,9 @@ class PortableBackend : public Backend {
   ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
     if (claim.nodes.size() > 1) return ClaimLayout::kFollow;
     const Node& node = graph.graph.node(claim.nodes.front());
-    if (reference_only_) return reference_layout(graph, node);
-    const KernelDef* kernel = find_kernel(graph, node);
-    if (kernel == nullptr) kernel = kernels::find_widened(graph, node, find_kernel);
+    if (find_ == nullptr) return reference_layout(graph, node);
+    const KernelDef* kernel = find_(graph, node);
+    if (kernel == nullptr) kernel = kernels::find_widened(graph, node, find_);
     return kernel != nullptr ? kernel->layout : reference_layout(graph, node);
   }
 
@@ -81,22 +91,25 @@ class PortableBackend : public Backend {
                                         Layout layout) override {
     if (claim.nodes.size() > 1) return kernels::create_pointwise(graph, claim);
     const Node& node = graph.graph.node(claim.nodes.front());
-    if (reference_only_) return nullptr;
-    const KernelDef* kernel = find_kernel(graph, node);
-    if (kernel == nullptr) return kernels::create_widened(graph, node, layout, find_kernel);
+    if (find_ == nullptr) return nullptr;
+    const KernelDef* kernel = find_(graph, node);
+    if (kernel == nullptr) return kernels::create_widened(graph, node, layout, find_);
     OCTAVO_ASSIGN(std::unique_ptr<Step> step, kernel->create(graph, node, layout));
     step->kernel = kernel->name;
     return step;
   }
 
  private:
-  bool reference_only_;
+  FindKernel find_;
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> make_portable_backend(bool reference_only) {
-  return std::make_unique<PortableBackend>(reference_only);
+  return std::make_unique<PortableBackend>(reference_only ? nullptr : find_kernel<false>);
+}
+std::unique_ptr<Backend> make_deterministic_backend() {
+  return std::make_unique<PortableBackend>(find_kernel<true>);
 }
 
 }  // namespace octavo

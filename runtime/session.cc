@@ -56,7 +56,9 @@ Result<Session> Session::create(std::shared_ptr<const Graph> graph, SessionOptio
   Session session;
   session.graph_ = std::move(graph);
   session.options_ = std::move(options);
-  session.portable_ = make_portable_backend(session.options_.reference_only);
+  session.portable_ = session.options_.last != nullptr
+                          ? session.options_.last
+                          : make_portable_backend(session.options_.reference_only);
   return session;
 }
 

@@ -57,8 +57,7 @@ Status run(char** arguments) {
     if (graph.values[v].constant.present() || graph.values[v].dtype != DType::kF32) continue;
     wanted[v] = {true, {.histogram = true, .per_channel = graph.values[v].shape.rank() >= 2}};
   }
-  OCTAVO_ASSIGN(const auto calibrator,
-                Calibrator::create(loaded.model.shared_graph(), wanted, nullptr));
+  OCTAVO_ASSIGN(const auto calibrator, Calibrator::create(loaded.model.shared_graph(), wanted));
   Stopwatch plain, calibration, ranges;
   int64_t samples = 0;
   while (true) {

@@ -15,7 +15,9 @@ class JsModel {
   val create_session() const {
     return unwrap(model_.create_session({.pool = thread_pool()}), session_to_js);
   }
-  val to_onnx() const { return bytes_to_js(model_.to_onnx()); }
+  val to_onnx(bool keep_names) const {
+    return bytes_to_js(model_.to_onnx({.keep_names = keep_names}));
+  }
   val to_compact() const { return bytes_to_js(model_.to_compact()); }
   val inputs() const { return describe(model_.graph(), model_.graph().inputs); }
   val outputs() const { return describe(model_.graph(), model_.graph().outputs); }
@@ -120,13 +122,15 @@ class JsQuantizer {
   Quantizer quantizer_;
 };
 
-Result<Quantizer> make_quantizer(const JsModel& model, const std::string& config_json) {
+Result<Quantizer> make_quantizer(const JsModel& model, const std::string& config_json,
+                                 bool deterministic) {
   OCTAVO_ASSIGN(const Recipe recipe, Recipe::from_json(config_json));
-  return Quantizer::create(model.model(), recipe, thread_pool());
+  return Quantizer::create(model.model(), recipe,
+                           {.pool = thread_pool(), .deterministic = deterministic});
 }
 
-val create_quantizer(const JsModel& model, const std::string& config_json) {
-  return unwrap(make_quantizer(model, config_json), [](Quantizer quantizer) {
+val create_quantizer(const JsModel& model, const std::string& config_json, bool deterministic) {
+  return unwrap(make_quantizer(model, config_json, deterministic), [](Quantizer quantizer) {
     return val(std::make_shared<JsQuantizer>(std::move(quantizer)));
   });
 }
@@ -149,6 +153,7 @@ EMSCRIPTEN_BINDINGS(octavo_core) {
       .function("finish", &JsQuantizer::finish);
   emscripten::function("loadModel", &load_model);
   emscripten::function("createQuantizer", &create_quantizer);
+  emscripten::function("schema", &recipe_schema);
 }
 
 }  // namespace octavo::wasm

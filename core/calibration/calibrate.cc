@@ -110,7 +110,7 @@ Status check_finite_feeds(const NamedTensors& feeds, int64_t sample) {
 
 Result<std::unique_ptr<Calibrator>> Calibrator::create(std::shared_ptr<const Graph> graph,
                                                        const std::vector<WantedValue>& wanted,
-                                                       std::shared_ptr<ThreadPool> pool) {
+                                                       SessionOptions options) {
   Calibration calibration;
   calibration.collectors.resize(graph->values.size());
   for (size_t i = 0; i < wanted.size() && i < calibration.collectors.size(); ++i) {
@@ -118,7 +118,7 @@ Result<std::unique_ptr<Calibrator>> Calibrator::create(std::shared_ptr<const Gra
       calibration.collectors[i] = std::make_unique<Collector>(wanted[i].options);
     }
   }
-  OCTAVO_ASSIGN(Session session, Session::create(graph, {.pool = std::move(pool)}));
+  OCTAVO_ASSIGN(Session session, Session::create(graph, std::move(options)));
   return std::make_unique<SessionCalibrator>(std::move(session), std::move(calibration));
 }
 

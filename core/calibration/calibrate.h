@@ -26,7 +26,7 @@ class Calibrator {
  public:
   static Result<std::unique_ptr<Calibrator>> create(std::shared_ptr<const Graph> graph,
                                                     const std::vector<WantedValue>& wanted,
-                                                    std::shared_ptr<ThreadPool> pool);
+                                                    SessionOptions options = {});
   virtual ~Calibrator() = default;
   /// Errors: kInvalidData (NaN or infinity in the feeds or in a computed tensor, naming tensor and
   /// sample), and those of Session::run. The sample then counts for nothing.

@@ -27,6 +27,14 @@ struct StageInput {
   std::shared_ptr<const Graph> graph;
   std::shared_ptr<ThreadPool> pool = nullptr;
   std::shared_ptr<StageCache> cache = nullptr;  // what other recipes over the same data found
+  bool deterministic = false;                   // QuantizeOptions::deterministic
+
+  /// For every session of a stage.
+  SessionOptions session_options() const {
+    SessionOptions options{.pool = pool};
+    if (deterministic) options.last = make_deterministic_backend();
+    return options;
+  }
 };
 
 /// Errors: those of a recipe that need no data (kNotFound for names that match nothing, ...).

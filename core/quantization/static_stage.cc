@@ -25,7 +25,8 @@ class StaticStage final : public Stage {
     OCTAVO_ASSIGN(stage->annotation_, annotate(*input.graph, stage->config_));
     std::vector<WantedValue> wanted = wanted_values(*input.graph, stage->annotation_);
     want_channel_ranges(*input.graph, stage->annotation_, wanted);
-    OCTAVO_ASSIGN(stage->calibrator_, Calibrator::create(input.graph, wanted, input.pool));
+    OCTAVO_ASSIGN(stage->calibrator_,
+                  Calibrator::create(input.graph, wanted, input.session_options()));
     return stage;
   }
 

@@ -248,7 +248,8 @@ Result<bool> Tuner::next_trial() {
     record.index = static_cast<int64_t>(s.trials.size()) + 1;
     s.trial_begun = s.quantized_at = s.now();
     s.first_pass = true;
-    auto quantizer = Quantizer::create(s.model, candidate.recipe, s.options.pool, s.cache);
+    auto quantizer =
+        Quantizer::create(s.model, candidate.recipe, {.pool = s.options.pool}, s.cache);
     s.current = std::move(record);
     if (quantizer) {
       s.quantizer = *std::move(quantizer);

@@ -27,7 +27,7 @@ struct Options {
   std::map<std::string, std::string> fields;  // given on the command line, as text
   std::vector<std::string> local;
   OnnxOptions onnx;
-  bool json = false, check = true, explain = false;
+  bool json = false, check = true, explain = false, deterministic = false;
 };
 
 std::string flag_name(const OptionDef& option) {
@@ -364,6 +364,7 @@ Result<int> quantize(const Options& options) {
     };
     OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
     quantize_options.pool = session_options.pool;
+    quantize_options.deterministic = options.deterministic;
     OCTAVO_ASSIGN(quantized, quantize_model(loaded.model, recipe, data.get(),
                                             options.calib_iteration, {}, quantize_options));
   }
@@ -463,6 +464,9 @@ Verb add_quantize(CLI::App& app) {
   verb->add_option("--eval-limit", options->eval_limit,
                    "Use only the first samples of --eval-data; 0: all")
       ->check(CLI::NonNegativeNumber);
+  verb->add_flag(
+      "--deterministic", options->deterministic,
+      "The file is the same bytes on every machine: calibration sums floats in one order");
   verb->add_flag("--check,!--no-check", options->check,
                  "Compare the result with the float model (default)");
   verb->add_flag("--explain", options->explain,

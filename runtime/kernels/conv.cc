@@ -6,6 +6,7 @@
 
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/depthwise.h"
+#include "runtime/kernels/fixed_order.h"
 #include "runtime/kernels/gemm.h"
 
 namespace octavo::kernels {
@@ -18,9 +19,13 @@ class ConvStep : public KernelStep {
  public:
   static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
                                                   Layout) {
+    return create_f32(graph, node, gemm_target());
+  }
+  static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
+                                                  const GemmTarget& target) {
     OCTAVO_ASSIGN(const ConvShape shape, conv_shape_of(graph, node));
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
-    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, {}));
+    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, target, {}));
     const auto weights = graph.info(node.input(1)).constant.data<float>();
     const TensorView bias = step->constant(2);
     for (int64_t g = 0; g < shape.groups; ++g) {
@@ -45,7 +50,7 @@ class ConvStep : public KernelStep {
     const TensorInfo& y = graph.info(node.output(0));
     const auto weights = int8_weights(graph, node.input(1), 0);
     const Int8Form form(int8_input(), x.dtype, x.quant->zero_point[0]);
-    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, form));
+    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, gemm_target(), form));
 
     OCTAVO_ASSIGN(const Requantize requantize,
                   make_requantize(*x.quant, weights->quant, y.quant.get(), y.dtype,
@@ -106,8 +111,8 @@ class ConvStep : public KernelStep {
  private:
   // `form`: of int8 inputs.
   ConvStep(const PlanGraph& graph, const Node& node, const ConvShape& shape,
-           const std::optional<Int8Form>& form)
-      : KernelStep(graph, node), shape_(shape), form_(form) {
+           const GemmTarget& target, const std::optional<Int8Form>& form)
+      : KernelStep(graph, node), shape_(shape), target_(target), form_(form) {
     element_bytes_ = form ? form->element_bytes() : 4;
     const int64_t channels = shape.groups * shape.in_channels;
     pixel_bytes_ = channels * element_bytes_;
@@ -209,7 +214,7 @@ class ConvStep : public KernelStep {
   }
 
   ConvShape shape_;
-  GemmTarget target_ = gemm_target();
+  GemmTarget target_;
   GemmCall call_;  // what is the same for all images, slices and groups
   std::vector<PackedWeights> groups_;
   std::vector<int64_t> offsets_;
@@ -233,14 +238,19 @@ bool depthwise_int8(const PlanGraph& graph, const Node& node) {
 
 constexpr ClaimLayout kNhwc = ClaimLayout::kChannelsLast;
 constexpr KernelDef kKernels[] = {
-    {"depthwise_int8", OpKind::kConv, kNhwc, depthwise_int8, make_depthwise_int8},
+    {"depthwise_int8", OpKind::kConv, kNhwc, depthwise_int8, make_depthwise_int8, kExact},
     {"depthwise_f32", OpKind::kConv, kNhwc, depthwise_f32, make_depthwise_f32},
-    {"conv_int8", OpKind::kConv, kNhwc, conv_is_int8, ConvStep::create_int8},
+    {"conv_int8", OpKind::kConv, kNhwc, conv_is_int8, ConvStep::create_int8, kExact},
     {"conv_f32", OpKind::kConv, kNhwc, conv_is_f32, ConvStep::create_f32},
 };
 
 }  // namespace
 
 std::span<const KernelDef> conv_kernels() { return kKernels; }
+
+Result<std::unique_ptr<Step>> make_conv_fixed_order(const PlanGraph& graph, const Node& node,
+                                                    Layout) {
+  return ConvStep::create_f32(graph, node, fixed_order_target());
+}
 
 }  // namespace octavo::kernels

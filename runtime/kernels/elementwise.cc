@@ -172,10 +172,10 @@ class QuantizeStep : public KernelStep {
 
 constexpr ClaimLayout kFollow = ClaimLayout::kFollow;
 constexpr KernelDef f32_row(OpKind op) {
-  return {"binary_f32", op, kFollow, is_binary_f32, BinaryStep::create};
+  return {"binary_f32", op, kFollow, is_binary_f32, BinaryStep::create, kExact};
 }
 constexpr KernelDef int8_row(OpKind op) {
-  return {"binary_int8", op, kFollow, is_binary_int8, BinaryStep::create};
+  return {"binary_int8", op, kFollow, is_binary_int8, BinaryStep::create, kExact};
 }
 constexpr KernelDef kKernels[] = {
     f32_row(OpKind::kAdd),
@@ -191,8 +191,10 @@ constexpr KernelDef kKernels[] = {
     int8_row(OpKind::kDiv),
     int8_row(OpKind::kMax),
     int8_row(OpKind::kMin),
-    {"quantize_linear", OpKind::kQuantizeLinear, kFollow, is_quantize, QuantizeStep::create},
-    {"dequantize_linear", OpKind::kDequantizeLinear, kFollow, is_dequantize, QuantizeStep::create},
+    {"quantize_linear", OpKind::kQuantizeLinear, kFollow, is_quantize, QuantizeStep::create,
+     kExact},
+    {"dequantize_linear", OpKind::kDequantizeLinear, kFollow, is_dequantize, QuantizeStep::create,
+     kExact},
 };
 
 }  // namespace

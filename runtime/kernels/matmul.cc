@@ -2,6 +2,7 @@
 // sides are packed when the plan is made, computed ones (attention) at each run.
 
 #include "runtime/kernels/conv_common.h"
+#include "runtime/kernels/fixed_order.h"
 #include "runtime/kernels/gemm.h"
 #include "runtime/ops/matrix.h"
 
@@ -75,8 +76,12 @@ class MatMulStep : public KernelStep {
  public:
   static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
                                                   Layout) {
+    return create_f32(graph, node, gemm_target());
+  }
+  static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
+                                                  const GemmTarget& target) {
     std::unique_ptr<MatMulStep> step(
-        new MatMulStep(graph, node, *product_of(graph, node), /*form=*/{}));
+        new MatMulStep(graph, node, *product_of(graph, node), target, /*form=*/{}));
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
     step->call_.lo = bounds.lo;
     step->call_.hi = bounds.hi;
@@ -101,7 +106,7 @@ class MatMulStep : public KernelStep {
     const TensorInfo& b = graph.info(node.input(1));
     const TensorInfo& y = graph.info(node.output(0));
     const Int8Form form(int8_input(), a.dtype, a.quant->zero_point[0]);
-    std::unique_ptr<MatMulStep> step(new MatMulStep(graph, node, product, form));
+    std::unique_ptr<MatMulStep> step(new MatMulStep(graph, node, product, gemm_target(), form));
     step->flip_b_ = b.dtype == DType::kU8;
 
     std::optional<Int8Weights> weights;
@@ -161,9 +166,10 @@ class MatMulStep : public KernelStep {
  private:
   // `form`: of an int8 A.
   MatMulStep(const PlanGraph& graph, const Node& node, const Product& product,
-             const std::optional<Int8Form>& form)
+             const GemmTarget& target, const std::optional<Int8Form>& form)
       : KernelStep(graph, node),
         product_(product),
+        target_(target),
         form_(form),
         element_bytes_(form ? form->element_bytes() : 4) {
     const MatMulDims& dims = product.dims;
@@ -234,9 +240,9 @@ class MatMulStep : public KernelStep {
   }
 
   Product product_;
+  GemmTarget target_;
   std::optional<Int8Form> form_;
   int64_t element_bytes_;  // of A
-  GemmTarget target_ = gemm_target();
   GemmCall call_;
   std::vector<PackedWeights> packed_;  // of each matrix of a constant B, or of one at a time
   int64_t a_elements_ = 0;
@@ -248,14 +254,20 @@ class MatMulStep : public KernelStep {
 
 constexpr ClaimLayout kPlain = ClaimLayout::kPlain;
 constexpr KernelDef kKernels[] = {
-    {"matmul_int8", OpKind::kMatMul, kPlain, is_int8_product, MatMulStep::create_int8},
+    {"matmul_int8", OpKind::kMatMul, kPlain, is_int8_product, MatMulStep::create_int8, kExact},
     {"matmul_f32", OpKind::kMatMul, kPlain, is_f32_product, MatMulStep::create_f32},
-    {"gemm_int8", OpKind::kGemm, kPlain, is_int8_product, MatMulStep::create_int8},
+    {"gemm_int8", OpKind::kGemm, kPlain, is_int8_product, MatMulStep::create_int8, kExact},
     {"gemm_f32", OpKind::kGemm, kPlain, is_f32_product, MatMulStep::create_f32},
 };
 
 }  // namespace
 
 std::span<const KernelDef> matmul_kernels() { return kKernels; }
+
+bool matmul_is_f32(const PlanGraph& graph, const Node& node) { return is_f32_product(graph, node); }
+Result<std::unique_ptr<Step>> make_matmul_fixed_order(const PlanGraph& graph, const Node& node,
+                                                      Layout) {
+  return MatMulStep::create_f32(graph, node, fixed_order_target());
+}
 
 }  // namespace octavo::kernels

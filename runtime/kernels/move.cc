@@ -100,7 +100,7 @@ class ConcatStep final : public KernelStep {
 };
 
 constexpr KernelDef kRows[] = {
-    {"concat", OpKind::kConcat, ClaimLayout::kFollow, supports_concat, ConcatStep::create},
+    {"concat", OpKind::kConcat, ClaimLayout::kFollow, supports_concat, ConcatStep::create, kExact},
 };
 
 }  // namespace

@@ -270,14 +270,21 @@ Result<std::unique_ptr<Step>> create_table(const PlanGraph& graph, const Node& n
   return TableStep::create(graph, {&one, 1});
 }
 
+// Functions that are computed without approximations.
+constexpr OpKind kExactOps[] = {OpKind::kAbs,        OpKind::kNeg,       OpKind::kSqrt,
+                                OpKind::kFloor,      OpKind::kCeil,      OpKind::kRound,
+                                OpKind::kReciprocal, OpKind::kRelu,      OpKind::kClip,
+                                OpKind::kLeakyRelu,  OpKind::kHardSwish, OpKind::kHardSigmoid};
+
 constexpr auto kRows = [] {
   std::array<KernelDef, std::size(kFloatOps) + std::size(kTableOps)> rows{};
   auto row = rows.begin();
   for (const OpKind op : kFloatOps) {
-    *row++ = {"unary_f32", op, ClaimLayout::kFollow, is_unary_f32, create_float};
+    *row++ = {"unary_f32",  op,           ClaimLayout::kFollow,
+              is_unary_f32, create_float, std::ranges::contains(kExactOps, op)};
   }
   for (const OpKind op : kTableOps) {
-    *row++ = {"table_int8", op, ClaimLayout::kFollow, is_table, create_table};
+    *row++ = {"table_int8", op, ClaimLayout::kFollow, is_table, create_table, kExact};
   }
   return rows;
 }();

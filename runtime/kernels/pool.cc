@@ -148,10 +148,10 @@ class PoolStep : public KernelStep {
 
 constexpr ClaimLayout kNhwc = ClaimLayout::kChannelsLast;
 constexpr KernelDef kKernels[] = {
-    {"max_pool", OpKind::kMaxPool, kNhwc, has_kernel, PoolStep::create},
-    {"max_pool", OpKind::kGlobalMaxPool, kNhwc, has_kernel, PoolStep::create},
-    {"average_pool", OpKind::kAveragePool, kNhwc, has_kernel, PoolStep::create},
-    {"average_pool", OpKind::kGlobalAveragePool, kNhwc, has_kernel, PoolStep::create},
+    {"max_pool", OpKind::kMaxPool, kNhwc, has_kernel, PoolStep::create, kExact},
+    {"max_pool", OpKind::kGlobalMaxPool, kNhwc, has_kernel, PoolStep::create, kExact},
+    {"average_pool", OpKind::kAveragePool, kNhwc, has_kernel, PoolStep::create, kExact},
+    {"average_pool", OpKind::kGlobalAveragePool, kNhwc, has_kernel, PoolStep::create, kExact},
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
+#include "runtime/ops/math.h"
 
 namespace octavo::ops {
 namespace {
@@ -102,9 +103,9 @@ Status softmax_cross_entropy(KernelContext& context) {
     for (int64_t c = 1; c < dims.classes; ++c) largest = std::max(largest, x[c * dims.positions]);
     double sum = 0;
     for (int64_t c = 0; c < dims.classes; ++c) {
-      sum += std::exp(static_cast<double>(x[c * dims.positions] - largest));
+      sum += math::exp(static_cast<double>(x[c * dims.positions] - largest));
     }
-    const double log_sum = static_cast<double>(std::log(sum));
+    const double log_sum = static_cast<double>(math::log(sum));
     for (int64_t c = 0; c < dims.classes; ++c) {
       y[c * dims.positions] = x[c * dims.positions] - largest - log_sum;
     }

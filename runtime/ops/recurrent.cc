@@ -5,6 +5,7 @@
 #include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/indexing.h"
+#include "runtime/ops/math.h"
 
 namespace octavo::ops {
 namespace {
@@ -67,17 +68,17 @@ void activate(const Activation& f, double clip, double* x, int64_t count) {
     const double v = clip > 0 ? std::clamp(x[i], -clip, clip) : x[i];
     switch (f.kind) {
       case Activation::kRelu: x[i] = v > 0 ? v : 0; break;
-      case Activation::kTanh: x[i] = std::tanh(v); break;
-      case Activation::kSigmoid: x[i] = 1 / (1 + std::exp(-v)); break;
+      case Activation::kTanh: x[i] = math::tanh(v); break;
+      case Activation::kSigmoid: x[i] = 1 / (1 + math::exp(-v)); break;
       case Activation::kAffine: x[i] = alpha * v + beta; break;
       case Activation::kLeakyRelu: x[i] = v >= 0 ? v : alpha * v; break;
       case Activation::kThresholdedRelu: x[i] = v > alpha ? v : 0; break;
-      case Activation::kScaledTanh: x[i] = alpha * std::tanh(beta * v); break;
+      case Activation::kScaledTanh: x[i] = alpha * math::tanh(beta * v); break;
       case Activation::kHardSigmoid: x[i] = std::clamp(alpha * v + beta, 0.0, 1.0); break;
-      case Activation::kElu: x[i] = v >= 0 ? v : alpha * std::expm1(v); break;
+      case Activation::kElu: x[i] = v >= 0 ? v : alpha * math::expm1(v); break;
       case Activation::kSoftsign: x[i] = v / (1 + std::abs(v)); break;
       case Activation::kSoftplus:
-        x[i] = std::max(v, 0.0) + std::log1p(std::exp(-std::abs(v)));
+        x[i] = std::max(v, 0.0) + math::log1p(math::exp(-std::abs(v)));
         break;
     }
   }

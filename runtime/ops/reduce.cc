@@ -4,6 +4,7 @@
 #include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/fold.h"
+#include "runtime/ops/math.h"
 #include "runtime/ops/move.h"
 
 namespace octavo::ops {
@@ -135,9 +136,9 @@ struct LogSumOp : SumOp {
   template <class A>
   static A finish(A acc, int64_t) {
     if constexpr (std::is_integral_v<A>) {
-      return acc > 0 ? static_cast<A>(std::log(static_cast<double>(acc))) : 0;
+      return acc > 0 ? static_cast<A>(math::log(static_cast<double>(acc))) : 0;
     } else {
-      return std::log(acc);
+      return math::log(acc);
     }
   }
 };
@@ -211,11 +212,11 @@ Result<std::vector<AccumulatorOf<T>>> fold_log_sum_exp(const TensorView& x, cons
         const A* offset = largest.data() + (to - sums.data());
         for (int64_t i = 0; i < count; ++i) {
           to[i * step] +=
-              std::exp(static_cast<double>(row[i]) - static_cast<double>(offset[i * step]));
+              math::exp(static_cast<double>(row[i]) - static_cast<double>(offset[i * step]));
         }
       })));
   for (size_t i = 0; i < sums.size(); ++i) {
-    largest[i] = static_cast<A>(std::log(sums[i]) + static_cast<double>(largest[i]));
+    largest[i] = static_cast<A>(math::log(sums[i]) + static_cast<double>(largest[i]));
   }
   return largest;
 }

@@ -2,6 +2,7 @@
 
 #include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
+#include "runtime/ops/math.h"
 
 namespace octavo::ops {
 namespace {
@@ -20,10 +21,10 @@ struct Softmax {
     double largest = x[0];
     for (int64_t i = 1; i < count; ++i) largest = std::max(largest, x[i * stride]);
     double sum = 0;
-    for (int64_t i = 0; i < count; ++i) sum += std::exp(x[i * stride] - largest);
+    for (int64_t i = 0; i < count; ++i) sum += math::exp(x[i * stride] - largest);
     for (int64_t i = 0; i < count; ++i) {
       const double v = x[i * stride] - largest;
-      y[i * stride] = kLog ? v - std::log(sum) : std::exp(v) / sum;
+      y[i * stride] = kLog ? v - math::log(sum) : math::exp(v) / sum;
     }
   }
 };

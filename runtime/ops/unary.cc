@@ -2,6 +2,7 @@
 
 #include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
+#include "runtime/ops/math.h"
 
 namespace octavo::ops {
 namespace {
@@ -26,36 +27,36 @@ OCTAVO_REAL_FUNCTION(Asinh, std::asinh(x));
 OCTAVO_REAL_FUNCTION(Atan, std::atan(x));
 OCTAVO_REAL_FUNCTION(Atanh, std::atanh(x));
 OCTAVO_REAL_FUNCTION(Ceil, std::ceil(x));
-OCTAVO_REAL_FUNCTION(Celu, x > 0 ? x : p.alpha * std::expm1(x / p.alpha));
+OCTAVO_REAL_FUNCTION(Celu, x > 0 ? x : p.alpha * math::expm1(x / p.alpha));
 OCTAVO_REAL_FUNCTION(Cos, std::cos(x));
 OCTAVO_REAL_FUNCTION(Cosh, std::cosh(x));
-OCTAVO_REAL_FUNCTION(Elu, x > 0 ? x : p.alpha * std::expm1(x));
-OCTAVO_REAL_FUNCTION(Erf, std::erf(x));
-OCTAVO_REAL_FUNCTION(Exp, std::exp(x));
+OCTAVO_REAL_FUNCTION(Elu, x > 0 ? x : p.alpha * math::expm1(x));
+OCTAVO_REAL_FUNCTION(Erf, math::erf(x));
+OCTAVO_REAL_FUNCTION(Exp, math::exp(x));
 OCTAVO_REAL_FUNCTION(Floor, std::floor(x));
-OCTAVO_REAL_FUNCTION(GeluErf, T(0.5) * x * (T(1) + std::erf(x * T(0.70710678118654752440))));
+OCTAVO_REAL_FUNCTION(GeluErf, T(0.5) * x * (T(1) + math::erf(x * T(0.70710678118654752440))));
 OCTAVO_REAL_FUNCTION(GeluTanh, T(0.5) * x *
-                                   (T(1) + std::tanh(T(0.79788456080286535588) *
-                                                     (x + T(0.044715) * x * x * x))));
+                                   (T(1) + math::tanh(T(0.79788456080286535588) *
+                                                      (x + T(0.044715) * x * x * x))));
 OCTAVO_REAL_FUNCTION(HardSigmoid, std::clamp<T>((p.alpha * x) + p.beta, 0, 1));
 OCTAVO_REAL_FUNCTION(HardSwish, (x * std::clamp<T>(x / T(6) + T(0.5), 0, 1)));
 OCTAVO_REAL_FUNCTION(LeakyRelu, x < 0 ? p.alpha * x : x);
-OCTAVO_REAL_FUNCTION(Log, std::log(x));
+OCTAVO_REAL_FUNCTION(Log, math::log(x));
 OCTAVO_REAL_FUNCTION(Reciprocal, T(1) / x);
 OCTAVO_REAL_FUNCTION(Round, std::nearbyint(x));
-OCTAVO_REAL_FUNCTION(Selu, x > 0 ? p.beta * x : p.beta * (p.alpha * std::expm1(x)));
+OCTAVO_REAL_FUNCTION(Selu, x > 0 ? p.beta * x : p.beta * (p.alpha * math::expm1(x)));
 OCTAVO_REAL_FUNCTION(Shrink, x<-p.alpha ? x + p.beta : x> p.alpha ? x - p.beta : T(0));
 OCTAVO_REAL_FUNCTION(Sigmoid,
-                     x >= 0 ? T(1) / (T(1) + std::exp(-x)) : std::exp(x) / (T(1) + std::exp(x)));
+                     x >= 0 ? T(1) / (T(1) + math::exp(-x)) : math::exp(x) / (T(1) + math::exp(x)));
 OCTAVO_REAL_FUNCTION(Sin, std::sin(x));
 OCTAVO_REAL_FUNCTION(Sinh, std::sinh(x));
-OCTAVO_REAL_FUNCTION(Softplus, std::max<T>(x, 0) + std::log1p(std::exp(-std::abs(x))));
+OCTAVO_REAL_FUNCTION(Softplus, std::max<T>(x, 0) + math::log1p(math::exp(-std::abs(x))));
 OCTAVO_REAL_FUNCTION(Softsign, x / (T(1) + std::abs(x)));
 OCTAVO_REAL_FUNCTION(Sqrt, std::sqrt(x));
 OCTAVO_REAL_FUNCTION(Tan, std::tan(x));
-OCTAVO_REAL_FUNCTION(Tanh, std::tanh(x));
+OCTAVO_REAL_FUNCTION(Tanh, math::tanh(x));
 OCTAVO_REAL_FUNCTION(ThresholdedRelu, x > p.alpha ? x : T(0));
-OCTAVO_REAL_FUNCTION(Mish, (x * std::tanh(Softplus::apply(x, p))));
+OCTAVO_REAL_FUNCTION(Mish, (x * math::tanh(Softplus::apply(x, p))));
 #undef OCTAVO_REAL_FUNCTION
 
 // Functions of any number. Integers wrap around: the negative of the lowest is itself.

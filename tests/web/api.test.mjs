@@ -58,7 +58,7 @@ for (const [worker, threads] of [
     const typo = new octavo.StaticQuantConfig({ weightDtyp: "int8" });
     await assert.rejects(
       octavo.quantizeModel(model, typo, [image()], 1, null, options),
-      /did you mean 'weight_dtype'/,
+      /no option 'weightDtyp'; did you mean 'weightDtype'/,
     );
     await assert.rejects(octavo.quantizeModel(model, config()), /calibration data/);
     await assert.rejects(
@@ -104,6 +104,53 @@ for (const [worker, threads] of [
     await session.dispose();
   });
 }
+
+test("a model with unknown operators: all of them at once", async () => {
+  // ONNX by hand: fields of protobuf messages as [number, bytes, text or integer].
+  const message = (...fields) =>
+    Buffer.concat(
+      fields.map(([number, value]) => {
+        if (typeof value === "number") return Buffer.from([number << 3, value]);
+        const bytes = Buffer.from(value);
+        return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+      }),
+    );
+  const node = (op, input, output) => message([1, input], [2, output], [4, op]);
+  const value = (name) => message([1, name], [2, message([1, message([1, 1])])]);
+  const graph = message(
+    [1, node("Frobnicate", "x", "a")],
+    [1, node("Relu", "a", "b")],
+    [1, node("Defenestrate", "b", "y")],
+    [2, "g"],
+    [11, value("x")],
+    [12, value("y")],
+  );
+  const strange = message([1, 8], [8, message([1, ""], [2, 17])], [7, graph]);
+  await assert.rejects(octavo.Model.load(strange), (error) => {
+    assert.ok(error instanceof octavo.UnsupportedOpError);
+    assert.equal(error.name, "UnsupportedOpError");
+    assert.deepEqual(error.operators.sort(), ["Defenestrate", "Frobnicate"]);
+    return true;
+  });
+});
+
+test("the options of every config as data, and as classes", async () => {
+  const configs = await octavo.schema();
+  assert.equal(configs[0].name, "StaticQuantConfig");
+  for (const { name, stage, options } of configs) {
+    const defaults = Object.fromEntries(options.map((option) => [option.name, option.default]));
+    const config = new octavo[name](defaults);
+    assert.deepEqual(Object.keys(config.toJSON()), [stage]);
+    for (const option of options) {
+      assert.ok(option.help && option.type && option.default !== undefined, option.name);
+      if (option.choices) assert.ok(option.choices.includes(option.default), option.name);
+    }
+  }
+  const { options } = configs[0];
+  const weightDtype = options.find(({ name }) => name === "weightDtype");
+  assert.ok(weightDtype.choices.includes("int8") && weightDtype.local);
+  assert.equal(options.find(({ name }) => name === "whiteList").local, false);
+});
 
 test("aborted before it begins", async () => {
   const signal = AbortSignal.abort();

@@ -1,5 +1,6 @@
 // What the package's tests share: its files, and the digit model with images and native results.
-import { readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { octavo as cli, root, tool, withFolder } from "../harness.mjs";
 import { readNpy, writeNpy } from "../npy.mjs";
@@ -25,5 +26,19 @@ export function nativeLogits(bytes, name) {
     const input = ["--input", `input=${file("input.npy")}`];
     cli("run", file(name), ...input, "--output-dir", folder, "--backend", "portable");
     return readNpy(file("logits.npy")).data;
+  });
+}
+
+/** Installs the packed package in a folder of its own and calls body(folder, tarball). */
+export function consumer(body) {
+  return withFolder((folder) => {
+    const pack = ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder];
+    execFileSync("npm", pack, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+    const [tarball] = readdirSync(folder);
+    const target = join(folder, "node_modules/octavo");
+    mkdirSync(target, { recursive: true });
+    execFileSync("tar", ["-xzf", join(folder, tarball), "-C", target, "--strip-components=1"]);
+    writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+    return body(folder, join(folder, tarball));
   });
 }

@@ -1,27 +1,13 @@
 // The packed package: what a user's compiler and Node find in it, and how much is downloaded.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { root, withFolder } from "../harness.mjs";
-import { dist } from "./package.mjs";
+import { root } from "../harness.mjs";
+import { consumer, dist } from "./package.mjs";
 
 const bin = (name) => join(root, "node_modules/.bin", name);
-
-/** Installs the packed package in a folder of its own and calls body(folder). */
-function consumer(body) {
-  return withFolder((folder) => {
-    const pack = ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder];
-    execFileSync("npm", pack, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
-    const [tarball] = readdirSync(folder);
-    const target = join(folder, "node_modules/octavo");
-    mkdirSync(target, { recursive: true });
-    execFileSync("tar", ["-xzf", join(folder, tarball), "-C", target, "--strip-components=1"]);
-    writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
-    return body(folder);
-  });
-}
 
 const program = `
 import { InferenceSession, quantizeModel, StaticQuantConfig, Tensor, type QuantizedModel } from "octavo";
@@ -76,6 +62,23 @@ test("runs from the packed package, and the process ends by itself", () =>
     );
     const args = { cwd: folder, encoding: "utf8", timeout: 30000 };
     assert.equal(execFileSync(process.execPath, ["program.js"], args), "true logits\n");
+  }));
+
+test("arethetypeswrong finds nothing", () =>
+  consumer((folder, tarball) => {
+    // An ES module only: `require` of one is for Node 22 and later to do.
+    const args = [
+      tarball,
+      "--profile",
+      "esm-only",
+      "--entrypoints",
+      ".",
+      "runtime",
+      "worker",
+      "runtime/worker",
+    ];
+    const done = spawnSync(bin("attw"), args, { cwd: folder, encoding: "utf8" });
+    assert.equal(done.status, 0, done.stdout + done.stderr);
   }));
 
 test("publint finds nothing", () => {

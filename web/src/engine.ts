@@ -44,7 +44,7 @@ interface SessionHandle extends Handle {
 }
 interface ModelHandle extends Handle {
   createSession(): OrError<SessionHandle>;
-  toOnnx(): OrError<Uint8Array>;
+  toOnnx(keepNames: boolean): OrError<Uint8Array>;
   toCompact(): OrError<Uint8Array>;
   inputs(): WireValue[];
   outputs(): WireValue[];
@@ -59,7 +59,12 @@ interface QuantizerHandle extends Handle {
 export interface OctavoModule {
   sessionFromCompact(bytes: Uint8Array): OrError<SessionHandle>;
   loadModel?(bytes: Uint8Array, externalData?: Record<string, Uint8Array>): OrError<ModelHandle>;
-  createQuantizer?(model: ModelHandle, config: string): OrError<QuantizerHandle>;
+  createQuantizer?(
+    model: ModelHandle,
+    config: string,
+    deterministic: boolean,
+  ): OrError<QuantizerHandle>;
+  schema?(): string;
 }
 export type Glue = (options?: {
   instantiateWasm(
@@ -149,14 +154,18 @@ export class Engine {
   run(session: number, feeds: WireTensor[]): WireTensor[] {
     return check(this.#get<SessionHandle>(session).run(feeds));
   }
-  toOnnx(model: number): Uint8Array {
-    return check(this.#get<ModelHandle>(model).toOnnx());
+  toOnnx(model: number, keepNames: boolean): Uint8Array {
+    return check(this.#get<ModelHandle>(model).toOnnx(keepNames));
   }
   toCompact(model: number): Uint8Array {
     return check(this.#get<ModelHandle>(model).toCompact());
   }
-  createQuantizer(model: number, config: string): number {
-    return this.#keep(check(this.module.createQuantizer!(this.#get<ModelHandle>(model), config)));
+  createQuantizer(model: number, config: string, deterministic: boolean): number {
+    const handle = this.#get<ModelHandle>(model);
+    return this.#keep(check(this.module.createQuantizer!(handle, config, deterministic)));
+  }
+  schema(): string {
+    return this.module.schema!();
   }
   observe(quantizer: number, feeds: WireTensor[]): void {
     check(this.#get<QuantizerHandle>(quantizer).observe(feeds));
@@ -199,6 +208,7 @@ export type EngineMethod =
   | "toOnnx"
   | "toCompact"
   | "createQuantizer"
+  | "schema"
   | "wantsData"
   | "observe"
   | "endPass"

@@ -7,12 +7,13 @@ export function backendInfo(options: EngineOptions = {}): BackendInfo {
   return describeBackend(options);
 }
 
-export { StaticQuantConfig } from "./config.js";
-export type { Granularity, QuantConfig, QuantDtype, StaticQuantOptions } from "./config.js";
+export * from "./configs.js";
+export { schema } from "./schema.js";
+export type { ConfigSchema, OptionSchema } from "./schema.js";
 export { quantizeModel } from "./quantize.js";
 export type { CalibDataLoader, CalibFunc, QuantizeOptions } from "./quantize.js";
 export { InferenceSession, Model, QuantizedModel } from "./model.js";
-export type { LoadOptions } from "./model.js";
+export type { LoadOptions, OnnxOptions } from "./model.js";
 export type { NodeReport, QuantizeReport } from "./engine.js";
 export type { ProgressEvent } from "./progress.js";
 export * from "./errors.js";

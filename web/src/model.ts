@@ -26,10 +26,21 @@ const hosts = new Hosts({
   },
 });
 
+/** The host of the full module. */
+export const coreHost = (options: EngineOptions) => hosts.get(options);
+
 export interface LoadOptions extends EngineOptions {
   signal?: AbortSignal;
   /** The files that an ONNX model keeps its weights in, by the names it gives them. */
   externalData?: Readonly<Record<string, Source>>;
+}
+
+export interface OnnxOptions {
+  /**
+   * Keep the names of a quantized model's inner tensors and nodes even where they would be more than
+   * 1 % of its constants' bytes. Default: false, short ones then.
+   */
+  keepNames?: boolean;
 }
 
 /** A float or quantized model. */
@@ -64,8 +75,8 @@ export class Model extends Owned {
   }
 
   /** The model as ONNX; quantized values between QuantizeLinear and DequantizeLinear. */
-  async toOnnx(): Promise<Uint8Array> {
-    return this.owned.host.call("toOnnx", [this.owned.id]);
+  async toOnnx(options: OnnxOptions = {}): Promise<Uint8Array> {
+    return this.owned.host.call("toOnnx", [this.owned.id, options.keepNames === true]);
   }
   /** The model as an .octavo file, which octavo/runtime runs. */
   async toCompact(): Promise<Uint8Array> {

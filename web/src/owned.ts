@@ -46,7 +46,7 @@ export abstract class Owned {
     if (this.#disposed) {
       throw new DisposedError({
         code: "disposed",
-        message: `this ${this.constructor.name} was disposed of`,
+        message: "this object was disposed of",
       });
     }
     return { host: this.#host, id: this.#id };

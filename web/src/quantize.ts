@@ -1,5 +1,6 @@
-import { recipe, type QuantConfig } from "./config.js";
-import { invalidArgument } from "./errors.js";
+import { BaseConfig, snakeCase } from "./config.js";
+import { optionNames, type QuantConfig } from "./configs.js";
+import { invalidArgument, makeError, OctavoError } from "./errors.js";
 import type { Source } from "./load.js";
 import { modelOf, QuantizedModel, type LoadOptions, type Model } from "./model.js";
 import { abortable, made } from "./owned.js";
@@ -7,6 +8,11 @@ import { Progress, type ProgressEvent } from "./progress.js";
 import { toWire, type Feeds, type WireTensor } from "./tensor.js";
 
 export interface QuantizeOptions extends LoadOptions {
+  /**
+   * The quantized file is the same bytes on every machine and in the command line (`octavo quantize
+   * --deterministic`). Calibration takes longer. Default: false.
+   */
+  deterministic?: boolean;
   /** Told at most ten times a second, and at the end of each phase. */
   onProgress?: (event: ProgressEvent) => void;
 }
@@ -65,6 +71,26 @@ class Samples {
 const copyOf = (feeds: WireTensor[]) =>
   feeds.map((feed) => ({ ...feed, bytes: feed.bytes.slice() }) as WireTensor);
 
+/** The stages that are meant, in order. */
+function stagesOf(config: QuantConfig | readonly QuantConfig[]): readonly QuantConfig[] {
+  const list = config instanceof BaseConfig ? [config] : config;
+  if (!Array.isArray(list) || !list.every((stage) => stage instanceof BaseConfig)) {
+    throw invalidArgument("quantConfig is a config (StaticQuantConfig, ...) or a list of them");
+  }
+  return list;
+}
+
+/** The core's error with options called by their names here. */
+function withOurNames(error: unknown, stages: readonly QuantConfig[]) {
+  if (!(error instanceof OctavoError)) return error;
+  const all = [...optionNames, ...stages.flatMap(({ named }) => named)];
+  const names = new Map(all.map((name) => [snakeCase(name), name]));
+  const { code, node, tensor } = error;
+  const message = error.message.replace(/\w+/g, (word) => names.get(word) ?? word);
+  const place = { ...(node ? { node } : {}), ...(tensor ? { tensor } : {}) };
+  return makeError({ code, message, ...place });
+}
+
 /** Lets the page's events in: an abort, a click. */
 const breathe = () =>
   new Promise<void>((resolve) => {
@@ -93,7 +119,7 @@ export async function quantizeModel(
   options: QuantizeOptions = {},
 ): Promise<QuantizedModel> {
   const { signal, onProgress } = options;
-  const config = JSON.stringify(recipe(quantConfig));
+  const stages = stagesOf(quantConfig);
   if (calibDataloader && !calibFunc && !(Number.isInteger(calibIteration) && calibIteration > 0)) {
     throw invalidArgument(`calibIteration is ${calibIteration}; it must be at least 1`);
   }
@@ -104,7 +130,10 @@ export async function quantizeModel(
   try {
     progress.end(1);
     const { host, id } = float.place;
-    const quantizer = await made<number>(host, "createQuantizer", [id, config], signal);
+    const args = [id, JSON.stringify(stages), options.deterministic === true];
+    const quantizer = await made<number>(host, "createQuantizer", args, signal).catch((error) => {
+      throw withOurNames(error, stages);
+    });
     release = () => host.call("release", [quantizer]);
 
     let wanted = (await host.call("wantsData", [quantizer])) as boolean;
