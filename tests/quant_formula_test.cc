@@ -55,7 +55,7 @@ TEST(QuantFormula, FixedRanges) {
 }
 
 TEST(QuantFormula, SymmetricWeightsUseTheNarrowRange) {
-  const Tensor weights = Tensor::of<float>(Shape{2, 2}, {-1.27f, 0.005f, 0.635f, 1.0f});
+  const Tensor weights = Tensor::of<float>(Shape{4}, {-1.27f, 0.005f, 0.635f, 1.0f});
   const auto quant = weight_params(weights, 0, StaticQuantConfig{});
   ASSERT_TRUE(quant);
   EXPECT_FLOAT_EQ(quant->params.scale[0], 0.01f);
@@ -92,6 +92,77 @@ TEST(QuantFormula, OtherWeightSchemes) {
   EXPECT_EQ(weight_params(weights, 0, config)->params.zero_point[0], 100);
   config.weight_dtype = "int8";
   EXPECT_EQ(weight_params(weights, 0, config)->params.zero_point[0], -28);
+}
+
+// By hand, from each toolkit's formulas: activations of [-1, 1.55] and of [0, 6], and weights of at
+// most 1.27.
+TEST(QuantFormula, Schemes) {
+  struct SchemeCase {
+    const char* scheme;
+    DType dtype;
+    float scale;
+    int32_t zero_point;
+    DType positive_dtype;
+    float positive_scale;
+    int32_t positive_zero_point;
+    float weight_scale;
+  };
+  const SchemeCase cases[] = {
+      // SCALED int8, as uint8 around 128: 1.55 / 127; quint8 if never negative: 6 / 255.
+      {"tensorflow", DType::kU8, 1.55f / 127, 128, DType::kU8, 6.0f / 255, 0, 0.01f},
+      {"mxnet", DType::kU8, 1.55f / 127, 128, DType::kU8, 6.0f / 255, 0, 0.01f},
+      // reduce_range: 2.55 / 127, round(1 / scale) = round(49.8); weights 1.27 / 127.5.
+      {"pytorch", DType::kU8, 2.55f / 127, 50, DType::kU8, 6.0f / 127, 0, 1.27f / 127.5f},
+      {"ipex", DType::kU8, 0.01f, 100, DType::kU8, 6.0f / 255, 0, 1.27f / 127.5f},
+      {"onnxruntime", DType::kU8, 0.01f, 100, DType::kU8, 6.0f / 255, 0, 0.01f},
+      {"tflite", DType::kI8, 0.01f, -28, DType::kI8, 6.0f / 255, -128, 0.01f},
+  };
+  const Tensor weights = Tensor::of<float>(Shape{2}, {-1.27f, 0.5f});
+  for (const SchemeCase& c : cases) {
+    SCOPED_TRACE(c.scheme);
+    StaticQuantConfig config;
+    config.scheme = c.scheme;
+    // What the scheme decides is set otherwise before.
+    config.weight_dtype = "uint8";
+    config.weight_sym = false;
+    config.act_sym = !config.act_sym;
+    config.reduce_range = true;
+    apply_scheme(config);
+    const TensorQuant quant = activation_params({-1.0f, 1.55f}, false, config);
+    EXPECT_EQ(quant.dtype, c.dtype);
+    EXPECT_FLOAT_EQ(quant.params.scale[0], c.scale);
+    EXPECT_EQ(quant.params.zero_point[0], c.zero_point);
+    const TensorQuant positive = activation_params({0.0f, 6.0f}, false, config);
+    EXPECT_EQ(positive.dtype, c.positive_dtype);
+    EXPECT_FLOAT_EQ(positive.params.scale[0], c.positive_scale);
+    EXPECT_EQ(positive.params.zero_point[0], c.positive_zero_point);
+    const auto weight = weight_params(weights, 0, config);
+    ASSERT_TRUE(weight);
+    EXPECT_EQ(weight->dtype, DType::kI8);
+    EXPECT_FLOAT_EQ(weight->params.scale[0], c.weight_scale);
+    EXPECT_EQ(weight->params.zero_point[0], 0);
+  }
+  StaticQuantConfig tflite;
+  tflite.scheme = "tflite";
+  apply_scheme(tflite);
+  const TensorQuant softmax = fixed_params(1.0f / 256, false, tflite);
+  EXPECT_EQ(softmax.dtype, DType::kI8);
+  EXPECT_EQ(softmax.params.scale[0], 1.0f / 256);
+  EXPECT_EQ(softmax.params.zero_point[0], -128);
+}
+
+TEST(QuantFormula, ReducedAndFullRanges) {
+  const Tensor weights = Tensor::of<float>(Shape{2}, {-1.28f, 0.5f});
+  StaticQuantConfig config;
+  config.reduce_range = true;
+  EXPECT_FLOAT_EQ(weight_params(weights, 0, config)->params.scale[0], 0.02f) << "1.28 / 64";
+  config.weight_sym = false;
+  EXPECT_FLOAT_EQ(weight_params(weights, 0, config)->params.scale[0], 1.78f / 128);
+  config = {};
+  config.narrow_range = false;
+  EXPECT_FLOAT_EQ(weight_params(weights, 0, config)->params.scale[0], 1.28f / 127.5f);
+  config.act_reduce_range = true;
+  EXPECT_FLOAT_EQ(activation_params({-1.0f, 0.5f}, false, config).params.scale[0], 1.0f / 63);
 }
 
 TEST(QuantFormula, NaNWeightsAreAnError) {

@@ -12,9 +12,9 @@ namespace {
 
 constexpr int64_t kFewSamples = 10;
 constexpr size_t kHashes = 4096;  // samples that are compared with each other
-// A trained network's first layer makes values of about one (0.2 to 4 in those that were looked
+// A trained network's first layer makes values of about one (0.2 to 17 in those that were looked
 // at) of the inputs it was trained on.
-constexpr double kLoud = 16, kQuiet = 0.03;
+constexpr double kLoud = 32, kQuiet = 0.03;
 constexpr double kPixels = 16;  // normalized inputs are below
 
 // The weights that first read a value, perhaps moved about; nullptr if it is scaled before.

@@ -5,6 +5,11 @@ namespace octavo {
 std::span<const OptionDef> StaticQuantConfig::fields() {
   using C = StaticQuantConfig;
   static const std::vector<OptionDef> kFields = {
+      {.name = "scheme",
+       .help = "Another toolkit's formulas: decides types, symmetry, narrow and reduced ranges; "
+               "custom: the options do",
+       .in = option_in<&C::scheme>,
+       .choices = {"custom", "tensorflow", "pytorch", "ipex", "mxnet", "onnxruntime", "tflite"}},
       {.name = "weight_dtype",
        .help = "Type of quantized weights; fp32 leaves the operator float",
        .in = option_in<&C::weight_dtype>,
@@ -20,6 +25,13 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
        .help = "How weights' ranges are chosen: by their extremes, or those with the least error",
        .in = option_in<&C::weight_algorithm>,
        .choices = {"minmax", "mse", "kl", "percentile"}},
+      {.name = "narrow_range",
+       .help = "Symmetric int8 weights go from -127 to 127; false: the range's ends become 127.5 "
+               "and -127.5, as in PyTorch",
+       .in = option_in<&C::narrow_range>},
+      {.name = "reduce_range",
+       .help = "Weights have 7 bits, for processors without VNNI, whose 16-bit sums overflow",
+       .in = option_in<&C::reduce_range>},
       {.name = "act_dtype",
        .help = "Type of quantized activations; fp32 leaves the operator float",
        .in = option_in<&C::act_dtype>,
@@ -37,6 +49,9 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
        .in = option_in<&C::act_algorithm>,
        .choices = {"minmax", "kl", "percentile", "mse", "moving_average", "mean_minmax",
                    "median_minmax", "mean_no_outliers", "mean_quantile"}},
+      {.name = "act_reduce_range",
+       .help = "Activations have 7 bits, as in PyTorch for the same processors",
+       .in = option_in<&C::act_reduce_range>},
       {.name = "percentile",
        .help = "Algorithm percentile: percent of the values that the range holds; of the others "
                "half lie below and half above",
@@ -59,9 +74,53 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
        .in = option_in<&C::num_quantized_bins>,
        .min = 0,
        .max = 1024},
+      {.name = "io_dtype",
+       .help = "Type of the model's inputs and outputs; of integers, that of its activations",
+       .in = option_in<&C::io_dtype>,
+       .choices = {"fp32", "int8", "uint8"},
+       .in_local = false},
+      {.name = "integer_only",
+       .help = "Operators that would stay float are an error that lists them",
+       .in = option_in<&C::integer_only>,
+       .in_local = false},
       white_list_option("Operator types and node names (exact or glob) to quantize; * means all"),
   };
   return kFields;
+}
+
+namespace {
+
+struct Scheme {
+  const char* name;
+  const char* act_dtype;
+  bool act_sym, narrow_range, act_reduce_range;
+};
+// Weights are symmetric int8 in all of them.
+constexpr Scheme kSchemes[] = {
+    {"tensorflow", "int8", true, true, false},    {"mxnet", "int8", true, true, false},
+    {"pytorch", "uint8", false, false, true},     {"ipex", "uint8", false, false, false},
+    {"onnxruntime", "uint8", false, true, false}, {"tflite", "int8", false, true, false},
+};
+
+void apply_to(StaticQuantConfig& config) {
+  for (const Scheme& scheme : kSchemes) {
+    if (config.scheme != scheme.name) continue;
+    config.weight_sym = true;
+    config.reduce_range = false;
+    config.act_sym = scheme.act_sym;
+    config.narrow_range = scheme.narrow_range;
+    config.act_reduce_range = scheme.act_reduce_range;
+    // fp32 and bf16 leave an operator to others.
+    if (config.weight_dtype == "uint8") config.weight_dtype = "int8";
+    if (config.act_dtype.ends_with("int8")) config.act_dtype = scheme.act_dtype;
+  }
+}
+
+}  // namespace
+
+void apply_scheme(StaticQuantConfig& config) {
+  apply_to(config);
+  for (auto& entry : config.local) apply_to(entry.config);
 }
 
 }  // namespace octavo

@@ -9,18 +9,28 @@ struct StaticQuantConfig : Config<StaticQuantConfig> {
   static constexpr const char* kName = "static_quant";
   static std::span<const OptionDef> fields();
 
+  /// Whose formulas: other than custom, decides the types and forms of ranges below; apply_scheme.
+  std::string scheme = "custom";
   std::string weight_dtype = "int8";
   bool weight_sym = true;
   std::string weight_granularity = "per_tensor";
   std::string weight_algorithm = "minmax";
+  bool narrow_range = true;
+  bool reduce_range = false;
   std::string act_dtype = "int8";
   bool act_sym = true;
   std::string act_granularity = "per_tensor";
   std::string act_algorithm = "minmax";
+  bool act_reduce_range = false;
   double percentile = 99.999;
   double averaging_constant = 0.01;
   double quantile_outlier_prob = 0.0001;
   int64_t num_quantized_bins = 0;
+  std::string io_dtype = "fp32";
+  bool integer_only = false;
 };
+
+/// Sets the options that `config.scheme` decides, in local configs too.
+void apply_scheme(StaticQuantConfig& config);
 
 }  // namespace octavo

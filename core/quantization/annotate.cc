@@ -15,6 +15,10 @@ class Annotator {
     result_.producers.assign(values, -1);
     result_.quantized_use.assign(values, false);
     produced_.assign(values, false);
+    if (config_.io_dtype != "fp32") {
+      result_.io_dtype = config_.io_dtype == "int8" ? DType::kI8 : DType::kU8;
+      for (const ValueId id : graph_.inputs) produced_[static_cast<size_t>(id)] = is_float(id);
+    }
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
       for (const ValueId id : graph_.nodes[n].outputs) {
         if (id != kNoValue) result_.producers[static_cast<size_t>(id)] = static_cast<NodeId>(n);
@@ -107,6 +111,10 @@ class Annotator {
     if (!a.quantized) return;
     bool any_use = false;
     for (const ValueId id : node.outputs) {
+      if (id != kNoValue && result_.io_dtype != DType::kF32 &&
+          std::ranges::find(graph_.outputs, id) != graph_.outputs.end()) {
+        result_.quantized_use[static_cast<size_t>(id)] = true;
+      }
       any_use |= id != kNoValue && result_.quantized_use[static_cast<size_t>(id)];
     }
     const OpDef& op = *find_op(node.kind);
@@ -134,6 +142,27 @@ class Annotator {
   std::vector<bool> produced_;  // by ValueId: could leave its producer as integers
 };
 
+// Of operators that compute with floats: shapes and indices are integers anyway.
+Status check_integer_only(const Graph& graph, const Annotation& annotation) {
+  const auto is_float = [&](ValueId id) {
+    return id != kNoValue && !graph.value(id).constant.present() &&
+           graph.value(id).dtype == DType::kF32;
+  };
+  std::string list;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    if (annotation.nodes[n].quantized) continue;
+    if (!std::ranges::any_of(node.inputs, is_float) &&
+        !std::ranges::any_of(node.outputs, is_float)) {
+      continue;
+    }
+    list += concat(list.empty() ? "" : ", ", op_name(node.kind), " '", node.name, "' (",
+                   annotation.nodes[n].reason, ")");
+  }
+  if (list.empty()) return {};
+  return fail(ErrorCode::kUnsupportedOp, "integer_only: these operators stay float: ", list);
+}
+
 }  // namespace
 
 bool Annotation::is_produced_quantized(const Graph& graph, ValueId value) const {
@@ -151,7 +180,9 @@ Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config)
     }
   }
   OCTAVO_TRY(check_patterns(graph, config));
-  return Annotator(graph, config).run();
+  Annotation annotation = Annotator(graph, config).run();
+  if (config.integer_only) OCTAVO_TRY(check_integer_only(graph, annotation));
+  return annotation;
 }
 
 Status check_patterns(const Graph& graph, std::span<const std::string> local,

@@ -22,6 +22,7 @@ struct Annotation {
   std::vector<NodeAnnotation> nodes;  // by NodeId
   std::vector<NodeId> producers;      // by ValueId; -1: none
   std::vector<bool> quantized_use;    // by ValueId: some node wants it quantized
+  DType io_dtype = DType::kF32;       // of graph inputs and outputs, as far as they are quantized
 
   /// The value leaves its producer as integers.
   bool is_produced_quantized(const Graph& graph, ValueId value) const;
@@ -29,7 +30,7 @@ struct Annotation {
 
 /// `config` must outlive the result. Errors: kNotFound if a local name or a white_list entry means
 /// nothing in this model (suggests the nearest), kInvalidArgument if the model is quantized
-/// already.
+/// already, kUnsupportedOp listing the operators that stay float in spite of integer_only.
 Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config);
 
 /// Errors: kNotFound if a pattern of the config means nothing in this model (suggests the nearest).

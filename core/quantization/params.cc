@@ -14,7 +14,10 @@ constexpr double kMaxBias = 1 << 30;
 struct Bounds {
   int32_t low, high;
 };
-Bounds bounds_of(DType dtype) { return dtype == DType::kI8 ? Bounds{-128, 127} : Bounds{0, 255}; }
+Bounds bounds_of(DType dtype, bool reduced) {
+  if (reduced) return dtype == DType::kI8 ? Bounds{-64, 64} : Bounds{0, 127};
+  return dtype == DType::kI8 ? Bounds{-128, 127} : Bounds{0, 255};
+}
 
 float max_magnitude(const Range& range) {
   return std::max(std::fabs(range.min), std::fabs(range.max));
@@ -49,20 +52,22 @@ Result<Range> weight_range(std::span<const float> values, const StaticQuantConfi
   OCTAVO_TRY(collector.commit(0));
   return choose_range(collector, {.algorithm = config.weight_algorithm,
                                   .percentile = config.percentile,
+                                  .levels = config.reduce_range ? 128 : 256,
                                   .grid = config.weight_sym ? Grid::kSigned : Grid::kAsymmetric,
                                   .kl_levels = static_cast<int>(config.num_quantized_bins)});
 }
 
 // Scale and zero point of one group of weights.
-ScaleZero weight_scale(const Range& range, DType dtype, bool symmetric) {
-  if (!symmetric) return asymmetric_scale(range, dtype);
-  return {at_least_min(max_magnitude(range) / 127.0), dtype == DType::kU8 ? 128 : 0};
+ScaleZero weight_scale(const Range& range, DType dtype, const StaticQuantConfig& config) {
+  if (!config.weight_sym) return asymmetric_scale(range, dtype, config.reduce_range);
+  const double steps = config.reduce_range ? 64 : config.narrow_range ? 127 : 127.5;
+  return {at_least_min(max_magnitude(range) / steps), dtype == DType::kU8 ? 128 : 0};
 }
 
 }  // namespace
 
-ScaleZero asymmetric_scale(const Range& range, DType dtype) {
-  const auto [low, high] = bounds_of(dtype);
+ScaleZero asymmetric_scale(const Range& range, DType dtype, bool reduced) {
+  const auto [low, high] = bounds_of(dtype, reduced);
   const double min = std::min(range.min, 0.0f), max = std::max(range.max, 0.0f);
   const double scale = (max - min) / (high - low);
   if (scale < kMinScale) return {1.0f, 0};
@@ -87,11 +92,11 @@ TensorQuant activation_params(const Range& range, bool is_input, const StaticQua
   ScaleZero chosen;
   if (!config.act_sym) {
     dtype = dtype_from_name(config.act_dtype == "int8" ? "i8" : "u8");
-    chosen = asymmetric_scale(range, dtype);
+    chosen = asymmetric_scale(range, dtype, config.act_reduce_range);
   } else if (range.min >= 0 || is_input) {
-    chosen = asymmetric_scale(range, dtype);
+    chosen = asymmetric_scale(range, dtype, config.act_reduce_range);
   } else {
-    const double scale = max_magnitude(range) / 127.0;
+    const double scale = max_magnitude(range) / (config.act_reduce_range ? 63.0 : 127.0);
     chosen = {scale < kMinScale ? 1.0f : static_cast<float>(scale), 128};
   }
   return {dtype, {.scale = {chosen.scale}, .zero_point = {chosen.zero_point}}};
@@ -135,7 +140,7 @@ Result<TensorQuant> weight_params(const Tensor& weights, int axis,
     if (!range) {
       return fail(ErrorCode::kInvalidModel, "the weights hold ", range.error().message, " values");
     }
-    const auto [scale, zero_point] = weight_scale(*range, quant.dtype, config.weight_sym);
+    const auto [scale, zero_point] = weight_scale(*range, quant.dtype, config);
     quant.params.scale.push_back(scale);
     quant.params.zero_point.push_back(zero_point);
   }

@@ -2,7 +2,8 @@
 //
 //   asymmetric          lo = min(min, 0), hi = max(max, 0), scale = (hi - lo) / 255,
 //                       zero_point = round(qmin - lo / scale)
-//   symmetric weights   scale = max|x| / 127; int8: zero_point 0, uint8: zero_point 128
+//   symmetric weights   scale = max|x| / 127 (without narrow_range: 127.5; with reduce_range: 64);
+//                       int8: zero_point 0, uint8: zero_point 128
 //   symmetric           never negative: uint8, zero_point 0, scale = max / 255
 //   activations         otherwise: scale = max|x| / 127, uint8 with zero_point 128. That is the
 //                       grid of symmetric int8; storing it as uint8 gives all activations of a
@@ -26,8 +27,9 @@ struct ScaleZero {
   int32_t zero_point = 0;
 };
 
-/// Any finite range; zero is always exactly representable. `dtype`: kI8 or kU8.
-ScaleZero asymmetric_scale(const Range& range, DType dtype);
+/// Any finite range; zero is always exactly representable. `dtype`: kI8 or kU8. `reduced`: to 7
+/// bits, -64 to 64 or 0 to 127.
+ScaleZero asymmetric_scale(const Range& range, DType dtype, bool reduced = false);
 
 struct TensorQuant {
   DType dtype = DType::kUndefined;

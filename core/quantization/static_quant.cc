@@ -209,6 +209,7 @@ class Rewriter {
       if (quants_[v].dtype == DType::kUndefined) continue;
       params_[v] = std::make_shared<QuantParams>(quants_[v].params);
     }
+    if (annotation_.io_dtype != DType::kF32) OCTAVO_TRY(make_inputs_integers());
     for (size_t n = 0; n < source_.nodes.size(); ++n) {
       auto status = rewrite(source_.nodes[n], annotation_.nodes[n]);
       if (!status) {
@@ -247,6 +248,29 @@ class Rewriter {
     return to;
   }
 
+  Status check_io(ValueId value) const {
+    if (quants_[index(value)].dtype == annotation_.io_dtype) return {};
+    return std::unexpected(
+        Error{ErrorCode::kInvalidArgument,
+              concat("io_dtype is ", dtype_name(annotation_.io_dtype), ", but activations are ",
+                     dtype_name(quants_[index(value)].dtype),
+                     "; uint8 goes with act_sym or act_dtype uint8, int8 with act_sym false and "
+                     "act_dtype int8"),
+              {},
+              source_.value(value).name});
+  }
+
+  Status make_inputs_integers() {
+    for (const ValueId value : source_.inputs) {
+      if (quants_[index(value)].dtype == DType::kUndefined) continue;
+      OCTAVO_TRY(check_io(value));
+      graph_.value(value).dtype = quants_[index(value)].dtype;
+      graph_.value(value).quant = params_[index(value)];
+      quantized_[value] = value;
+    }
+    return {};
+  }
+
   // The value as integers, made where it is first needed.
   Result<ValueId> quantized(ValueId value) {
     if (const auto found = quantized_.find(value); found != quantized_.end()) return found->second;
@@ -273,7 +297,10 @@ class Rewriter {
 
   // The value as floats.
   ValueId real(ValueId value) {
-    if (value == kNoValue || !annotation_.is_produced_quantized(source_, value)) return value;
+    if (value == kNoValue) return value;
+    const bool is_integer_input = annotation_.io_dtype != DType::kF32 &&
+                                  quantized_.contains(value) && quantized_[value] == value;
+    if (!is_integer_input && !annotation_.is_produced_quantized(source_, value)) return value;
     const auto found = real_.find(value);
     if (found != real_.end()) return found->second;
     const ValueId id = convert(OpKind::kDequantizeLinear, value, "_dequantized", DType::kF32, {});
@@ -306,7 +333,7 @@ class Rewriter {
     if (op.quant.policy == QuantPolicy::kCompute) OCTAVO_TRY(quantize_weights(op, node, a, report));
     if (!a.float_output) OCTAVO_TRY(drop_redundant_activation(node));
     graph_.nodes.push_back(std::move(node));
-    if (!a.float_output) finish_outputs(source);
+    if (!a.float_output) OCTAVO_TRY(finish_outputs(source));
     return {};
   }
 
@@ -322,14 +349,17 @@ class Rewriter {
     return {};
   }
 
-  // Outputs become integers under their own names; graph outputs are given back as floats.
-  void finish_outputs(const Node& source) {
+  // Outputs become integers under their own names; graph outputs are given back as floats, unless
+  // io_dtype says otherwise.
+  Status finish_outputs(const Node& source) {
     for (size_t i = 0; i < source.outputs.size(); ++i) {
       const ValueId value = source.outputs[i];
       if (value == kNoValue) continue;
       const bool is_output = std::ranges::find(source_.outputs, value) != source_.outputs.end();
+      const bool io_is_float = annotation_.io_dtype == DType::kF32;
+      if (is_output && !io_is_float) OCTAVO_TRY(check_io(value));
       ValueId id = value;
-      if (is_output) {
+      if (is_output && io_is_float) {
         id = add_value(concat(source_.value(value).name, "_quantized"), DType::kUndefined,
                        source_.value(value).shape, nullptr);
         graph_.nodes.back().outputs[i] = id;
@@ -346,6 +376,7 @@ class Rewriter {
                               .outputs = {value},
                               .name = concat(source_.value(value).name, "_dequantized")});
     }
+    return {};
   }
 
   Status quantize_weights(const OpDef& op, Node& node, const NodeAnnotation& a,

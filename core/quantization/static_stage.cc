@@ -22,6 +22,7 @@ class StaticStage final : public Stage {
     auto stage = std::make_unique<StaticStage>();
     stage->graph_ = input.graph;
     stage->config_ = config;
+    apply_scheme(stage->config_);
     OCTAVO_ASSIGN(stage->annotation_, annotate(*input.graph, stage->config_));
     std::vector<WantedValue> wanted = wanted_values(*input.graph, stage->annotation_);
     want_channel_ranges(*input.graph, stage->annotation_, wanted);
