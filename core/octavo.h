@@ -71,8 +71,9 @@ class DataLoader {
  public:
   virtual ~DataLoader() = default;
   virtual Result<std::optional<NamedTensors>> next() = 0;
-  /// Starts again from the first sample: some algorithms read the data more than once.
-  /// Error kUnavailable, the default, if that is not possible.
+  /// Starts again from the first sample: some algorithms read the data more than once. Also called
+  /// before the first sample. Error kUnavailable, the default, if that is not possible; samples
+  /// that are wanted again are kept in memory then.
   virtual Status rewind();
 };
 
@@ -115,8 +116,6 @@ using CalibFunc = std::function<Status(const std::function<Status(const NamedTen
 /// Neural Compressor's call: quantizes a trained model by a recipe (a config, or a list of them
 /// applied one after another). Of `calib_dataloader` the first `calib_iteration` items are used,
 /// unless `calib_func` drives the calibration itself. Both may be absent if no stage wants data.
-/// A loader that cannot rewind is read once; stages then do without what needs more, and say so in
-/// the report's warnings, or end with an error if they cannot.
 /// Errors: kInvalidArgument (bad configuration, unknown names), kInvalidData (NaN, wrong shapes),
 /// kNotFound (set_local names that match nothing; suggests the nearest).
 Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
@@ -142,14 +141,16 @@ class Quantizer {
   ~Quantizer();
 
   bool wants_data() const;
+  /// Whether the samples of this pass may be wanted again.
+  bool may_want_again() const;
   /// Takes one calibration sample's feeds. Errors: kInvalidData and those of Session::run; the
   /// sample then counts for nothing.
   Status observe(const NamedTensors& feeds);
   /// All samples have been observed. True if they are wanted once more, from the first one.
   /// Error kInvalidArgument if there were none.
   Result<bool> end_pass();
-  /// The quantized model. Ends the pass if that was not done; passes that are still wanted are done
-  /// without, with a warning, or are an error kInvalidArgument.
+  /// The quantized model. Ends the pass if that was not done. Error kInvalidArgument if the data
+  /// are wanted again after that.
   Result<QuantizedModel> finish();
 
  private:

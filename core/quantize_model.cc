@@ -21,6 +21,16 @@ void merge_nodes(std::vector<NodeReport>& all, std::vector<NodeReport> of_stage)
   all = std::move(of_stage);
 }
 
+// A loader may fill the same tensors again and again.
+Status keep(const NamedTensors& feeds, std::vector<NamedTensors>& kept) {
+  NamedTensors& copy = kept.emplace_back();
+  for (const auto& [name, tensor] : feeds) {
+    OCTAVO_ASSIGN(Tensor own, tensor.clone());
+    copy.emplace_back(name, std::move(own));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const QuantConfig& config) {
@@ -108,6 +118,11 @@ Result<Quantizer> Quantizer::create(const Model& model, const Recipe& recipe,
 
 bool Quantizer::wants_data() const { return state_->wants_data(); }
 
+bool Quantizer::may_want_again() const {
+  return state_->next < state_->recipe.stages.size() ||
+         (wants_data() && state_->pass + 1 < state_->stage->passes());
+}
+
 Status Quantizer::observe(const NamedTensors& feeds) {
   if (!wants_data()) {
     return fail(ErrorCode::kInvalidArgument,
@@ -136,15 +151,9 @@ Result<QuantizedModel> Quantizer::finish() {
     OCTAVO_TRY(end_pass());
   }
   if (wants_data()) {
-    // The stage does without the passes that it was not given; those after it may not.
-    OCTAVO_TRY(state_->finish_stage());
-    OCTAVO_TRY(state_->advance());
-    if (wants_data()) {
-      return fail(ErrorCode::kInvalidArgument, "the recipe's stage '",
-                  stage_name(state_->recipe.stages[state_->next - 1]),
-                  "' wants to see the calibration data again; give it data that can be read more "
-                  "than once");
-    }
+    return fail(ErrorCode::kInvalidArgument, "the recipe's stage '",
+                stage_name(state_->recipe.stages[state_->next - 1]),
+                "' wants to see the calibration data again");
   }
   QuantizedModel result;
   result.report = state_->report;
@@ -171,7 +180,16 @@ Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
     return fail(ErrorCode::kInvalidArgument, "calib_iteration is ", calib_iteration,
                 "; it must be at least 1");
   }
-  while (true) {
+  bool rewinds = true;
+  if (!calib_func) {
+    const Status rewound = calib_dataloader->rewind();
+    rewinds = rewound.has_value();
+    if (!rewinds && rewound.error().code != ErrorCode::kUnavailable) {
+      return std::unexpected(rewound.error());
+    }
+  }
+  std::vector<NamedTensors> kept;
+  for (bool again = true, first = true; again; first = false) {
     int64_t samples = 0;
     const auto observe = [&](const NamedTensors& feeds) -> Status {
       OCTAVO_TRY(quantizer.observe(feeds));
@@ -183,21 +201,20 @@ Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
     };
     if (calib_func) {
       OCTAVO_TRY(calib_func(observe));
+    } else if (!first && !rewinds) {
+      for (const NamedTensors& feeds : kept) OCTAVO_TRY(observe(feeds));
     } else {
+      if (!first) OCTAVO_TRY(calib_dataloader->rewind());
       while (samples < calib_iteration) {
         OCTAVO_ASSIGN(const std::optional<NamedTensors> feeds, calib_dataloader->next());
         if (!feeds) break;
         OCTAVO_TRY(observe(*feeds));
+        if (!rewinds && quantizer.may_want_again()) OCTAVO_TRY(keep(*feeds, kept));
       }
     }
-    OCTAVO_ASSIGN(const bool again, quantizer.end_pass());
-    if (!again) return quantizer.finish();
-    if (calib_func) continue;
-    if (const Status rewound = calib_dataloader->rewind(); !rewound) {
-      if (rewound.error().code != ErrorCode::kUnavailable) return std::unexpected(rewound.error());
-      return quantizer.finish();  // without what the further passes would have brought
-    }
+    OCTAVO_ASSIGN(again, quantizer.end_pass());
   }
+  return quantizer.finish();
 }
 
 }  // namespace octavo

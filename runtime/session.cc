@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "runtime/unpack_weights.h"
+
 namespace octavo {
 namespace {
 
@@ -54,7 +56,7 @@ Result<Session> Session::create(std::shared_ptr<const Graph> graph, SessionOptio
   }
   OCTAVO_TRY(validate(*graph));
   Session session;
-  session.graph_ = std::move(graph);
+  OCTAVO_ASSIGN(session.graph_, unpack_weights(std::move(graph)));
   session.options_ = std::move(options);
   session.portable_ = session.options_.last != nullptr
                           ? session.options_.last

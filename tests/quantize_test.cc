@@ -3,33 +3,10 @@
 #include <cmath>
 #include <random>
 
-#include "core/octavo.h"
-#include "tests/graph_builder.h"
-#include "tests/random_loader.h"
+#include "tests/quantized_model.h"
 
 namespace octavo {
 namespace {
-
-Result<QuantizedModel> quantize(const Graph& graph, const StaticQuantConfig& config = {}) {
-  const Model model(std::make_shared<const Graph>(graph));
-  RandomLoader data(graph, 8);
-  return quantize_model(model, config, &data);
-}
-
-QuantizedModel quantized(const Graph& graph, const StaticQuantConfig& config = {}) {
-  auto result = quantize(graph, config);
-  EXPECT_TRUE(result) << result.error().to_string();
-  return result ? *std::move(result) : QuantizedModel();
-}
-
-// Signal to noise of output 0 against the float model, in dB, on data not used for calibration.
-double sqnr(const Graph& graph, const QuantizedModel& result) {
-  const Model model(std::make_shared<const Graph>(graph));
-  RandomLoader data(graph, 16);
-  const auto comparison = compare(model, result.model, data);
-  EXPECT_TRUE(comparison) << comparison.error().to_string();
-  return comparison ? comparison->outputs[0].sqnr_db : 0;
-}
 
 std::string reason(const QuantizedModel& result, const std::string& node) {
   for (const NodeReport& report : result.report.nodes) {
@@ -237,11 +214,75 @@ Graph uneven_channels() {
 TEST(Quantize, ChannelsBeforeADepthwiseConvolutionAreEqualized) {
   const Graph graph = uneven_channels();
   StaticQuantConfig config;
-  const double per_tensor = sqnr(graph, quantized(graph, config));
   config.weight_granularity = "per_channel";
+  config.equalization = "none";
+  const double before = sqnr(graph, quantized(graph, config));
+  config.equalization = "channels";
   const QuantizedModel result = quantized(graph, config);
-  EXPECT_GT(sqnr(graph, result), per_tensor + 5);
+  EXPECT_GT(sqnr(graph, result), before + 2);
   EXPECT_EQ(value(result, "conv1_equalized").dtype, DType::kU8);
+}
+
+TEST(Quantize, CrossLayerEqualizationEvensWeightsWithOneScale) {
+  const Graph graph = uneven_channels();
+  StaticQuantConfig config;
+  config.equalization = "none";
+  const double before = sqnr(graph, quantized(graph, config));
+  config.equalization = "cross_layer";
+  const QuantizedModel result = quantized(graph, config);
+  EXPECT_EQ(value(result, "w1_quantized").quant->scale.size(), 1u);
+  EXPECT_GT(sqnr(graph, result), before + 10);
+  EXPECT_EQ(result.report.samples, 8) << "not counted once per pass";
+}
+
+// Relu6: the bound moves with the channel that reaches farthest, none is cut below its own range.
+TEST(Quantize, CrossLayerEqualizationKeepsClippedNetworks) {
+  Graph graph = uneven_channels();
+  graph.nodes[0].set("activation", std::string("Clip"));
+  graph.nodes[0].set("activation_params", std::vector<float>{0, 6});
+  StaticQuantConfig config;
+  config.equalization = "none";
+  const double before = sqnr(graph, quantized(graph, config));
+  config.equalization = "cross_layer";
+  EXPECT_GT(sqnr(graph, quantized(graph, config)), before + 10);
+}
+
+// Weights that are all rounded down: without correction every output is too small.
+TEST(Quantize, BiasCorrectionRestoresTheMean) {
+  GraphBuilder b;
+  Tensor weights = *Tensor::create(DType::kF32, Shape{4, 8, 3, 3});
+  for (float& w : weights.data<float>()) w = 0.1f * 10.4f / 127;
+  weights.data<float>()[0] = 0.1f;  // the scale is 0.1 / 127, all others become 10
+  const ValueId x = b.input("x", {1, 8, 7, 7});
+  const ValueId a = b.node(OpKind::kConv, {x, b.random("w0", {8, 8, 1, 1})}, "positive", {relu()});
+  const ValueId y = b.node(OpKind::kConv, {a, b.constant("w", weights)}, "y",
+                           {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  const Graph graph = b.output(y).build();
+  StaticQuantConfig config;
+  config.equalization = "none";
+  config.bias_correction = false;
+  const double before = sqnr(graph, quantized(graph, config));
+  config.bias_correction = true;
+  const QuantizedModel result = quantized(graph, config);
+  EXPECT_GT(sqnr(graph, result), before + 6);
+  EXPECT_EQ(result.model.graph().nodes.back().kind, OpKind::kDequantizeLinear);
+}
+
+TEST(Quantize, DataThatCannotBeReadTwiceAreKept) {
+  class Once : public DataLoader {
+   public:
+    explicit Once(const Graph& graph) : loader_(graph, 8) {}
+    Result<std::optional<NamedTensors>> next() override { return loader_.next(); }
+
+   private:
+    RandomLoader loader_;
+  };
+  const Graph graph = uneven_channels();
+  const Model model(std::make_shared<const Graph>(graph));
+  Once once(graph);
+  const auto kept = quantize_model(model, {}, &once);
+  ASSERT_TRUE(kept) << kept.error().to_string();
+  EXPECT_EQ(*kept->model.to_onnx(), *quantized(graph).model.to_onnx());
 }
 
 // expand (Relu) -> project -> Add over a shortcut, all read by a third convolution.

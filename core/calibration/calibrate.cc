@@ -61,6 +61,20 @@ class CollectingObserver : public Observer {
   std::vector<ValueId> is_input_;
 };
 
+class Both final : public Observer {
+ public:
+  Both(Observer& first, Observer& second) : first_(first), second_(second) {}
+  bool wants(ValueId value) const override { return first_.wants(value) || second_.wants(value); }
+  Status on_value(ValueId value, const TensorView& tensor) override {
+    if (first_.wants(value)) OCTAVO_TRY(first_.on_value(value, tensor));
+    return second_.wants(value) ? second_.on_value(value, tensor) : Status();
+  }
+
+ private:
+  Observer& first_;
+  Observer& second_;
+};
+
 class SessionCalibrator final : public Calibrator {
  public:
   SessionCalibrator(Session session, Calibration calibration)
@@ -68,9 +82,9 @@ class SessionCalibrator final : public Calibrator {
         calibration_(std::move(calibration)),
         observer_(session_.graph(), calibration_) {}
 
-  Status observe(const NamedTensors& feeds) override {
+  Status observe(const NamedTensors& feeds, Observer* also) override {
     OCTAVO_TRY(check_finite_feeds(feeds, calibration_.samples));
-    auto status = run(feeds);
+    auto status = run(feeds, also);
     if (!status) {
       observer_.discard();
       return status;
@@ -80,8 +94,10 @@ class SessionCalibrator final : public Calibrator {
   const Calibration& calibration() const override { return calibration_; }
 
  private:
-  Status run(const NamedTensors& feeds) {
-    if (auto outputs = session_.run(feeds, &observer_); !outputs) {
+  Status run(const NamedTensors& feeds, Observer* also) {
+    Both both(observer_, also == nullptr ? observer_ : *also);
+    Observer* observer = also == nullptr ? &observer_ : static_cast<Observer*>(&both);
+    if (auto outputs = session_.run(feeds, observer); !outputs) {
       return std::unexpected(std::move(outputs).error());
     }
     return observer_.observe_feeds(feeds);

@@ -30,7 +30,8 @@ class Calibrator {
   virtual ~Calibrator() = default;
   /// Errors: kInvalidData (NaN or infinity in the feeds or in a computed tensor, naming tensor and
   /// sample), and those of Session::run. The sample then counts for nothing.
-  virtual Status observe(const NamedTensors& feeds) = 0;
+  /// `also` sees the values that it wants, too.
+  virtual Status observe(const NamedTensors& feeds, Observer* also = nullptr) = 0;
   virtual const Calibration& calibration() const = 0;
 };
 

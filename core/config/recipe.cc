@@ -90,11 +90,9 @@ const char* stage_name(const QuantConfig& config) {
 }
 
 std::vector<QuantConfig> all_configs() {
-  std::vector<QuantConfig> configs;
-  [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
-    (configs.emplace_back(std::in_place_index<kIndex>), ...);
+  return []<size_t... kIndex>(std::index_sequence<kIndex...>) {
+    return std::vector<QuantConfig>{QuantConfig(std::in_place_index<kIndex>)...};
   }(std::make_index_sequence<std::variant_size_v<QuantConfig>>());
-  return configs;
 }
 
 Status Recipe::validate() const {

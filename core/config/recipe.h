@@ -4,12 +4,22 @@
 
 #include <concepts>
 
+#include "core/config/dynamic_quant_config.h"
 #include "core/config/mixed_precision_config.h"
+#include "core/config/smooth_quant_config.h"
 #include "core/config/static_quant_config.h"
+#include "core/config/weight_only_config.h"
 
 namespace octavo {
 
-using QuantConfig = std::variant<StaticQuantConfig, MixedPrecisionConfig>;
+using QuantConfig = std::variant<StaticQuantConfig,     //
+                                 DynamicQuantConfig,    //
+                                 SmoothQuantConfig,     //
+                                 MixedPrecisionConfig,  //
+                                 RTNConfig,             //
+                                 GPTQConfig,            //
+                                 AWQConfig,             //
+                                 HQQConfig>;
 
 struct Recipe {
   /// Applied one after another. Default: static quantization.

@@ -83,6 +83,17 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
        .help = "Operators that would stay float are an error that lists them",
        .in = option_in<&C::integer_only>,
        .in_local = false},
+      {.name = "equalization",
+       .help = "Scales channels between layers so that they use the integers evenly: cross_layer "
+               "for weights with one scale, channels for activations around weights with one per "
+               "channel; auto: by weight_granularity",
+       .in = option_in<&C::equalization>,
+       .choices = {"auto", "none", "cross_layer", "channels"},
+       .in_local = false},
+      {.name = "bias_correction",
+       .help = "Takes the shift that rounded weights cause in the mean from the biases",
+       .in = option_in<&C::bias_correction>,
+       .in_local = false},
       white_list_option("Operator types and node names (exact or glob) to quantize; * means all"),
   };
   return kFields;

@@ -28,6 +28,8 @@ struct StaticQuantConfig : Config<StaticQuantConfig> {
   int64_t num_quantized_bins = 0;
   std::string io_dtype = "fp32";
   bool integer_only = false;
+  std::string equalization = "auto";
+  bool bias_correction = true;
 };
 
 /// Sets the options that `config.scheme` decides, in local configs too.

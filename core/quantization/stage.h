@@ -8,17 +8,15 @@ namespace octavo {
 class Stage {
  public:
   virtual ~Stage() = default;
-  /// How often the stage wants to see the calibration data; 0: not at all. Final before the first
-  /// sample is observed, except that end_pass() may lower it.
+  /// How often the stage wants to see the calibration data; 0: not at all. end_pass() may lower it.
   virtual int passes() const = 0;
   /// Takes one sample's feeds. Errors: kInvalidData and those of Session::run; the sample then
   /// counts for nothing.
   virtual Status observe(const NamedTensors& feeds) = 0;
   /// The data has been seen once more.
   virtual Status end_pass() = 0;
-  /// The graph that the stage makes. May be called before all passes were seen: the stage then does
-  /// without what needs them and warns, or gives an error if it cannot. Fills the report's nodes,
-  /// warnings and samples.
+  /// The graph that the stage makes, after all passes. Fills the report's nodes, warnings and
+  /// samples.
   virtual Result<Graph> finish(QuantizeReport& report) = 0;
 };
 
@@ -44,5 +42,12 @@ Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const QuantCo
 Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const StaticQuantConfig& config);
 Result<std::unique_ptr<Stage>> make_stage(const StageInput& input,
                                           const MixedPrecisionConfig& config);
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input,
+                                          const DynamicQuantConfig& config);
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const SmoothQuantConfig& config);
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const RTNConfig& config);
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const GPTQConfig& config);
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const AWQConfig& config);
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const HQQConfig& config);
 
 }  // namespace octavo

@@ -8,6 +8,7 @@
 #include "core/calibration/range.h"
 #include "core/graph_edit.h"
 #include "core/quantization/params.h"
+#include "runtime/quantize_view.h"
 #include "runtime/requantize.h"
 
 namespace octavo {
@@ -197,8 +198,12 @@ class ParamsChooser {
 class Rewriter {
  public:
   Rewriter(const Graph& graph, const Annotation& annotation, std::vector<TensorQuant> quants,
-           QuantizeReport& report)
-      : source_(graph), annotation_(annotation), quants_(std::move(quants)), report_(report) {}
+           const ChannelStats* stats, QuantizeReport& report)
+      : source_(graph),
+        annotation_(annotation),
+        quants_(std::move(quants)),
+        stats_(stats),
+        report_(report) {}
 
   Result<Graph> run() {
     graph_ = source_;
@@ -330,7 +335,9 @@ class Rewriter {
     const OpDef& op = *find_op(source.kind);
     report.activations =
         graph_.value(node.inputs[a.data_inputs[0]]).dtype == DType::kI8 ? "int8" : "uint8";
-    if (op.quant.policy == QuantPolicy::kCompute) OCTAVO_TRY(quantize_weights(op, node, a, report));
+    if (op.quant.policy == QuantPolicy::kCompute) {
+      OCTAVO_TRY(quantize_weights(op, source, node, a, report));
+    }
     if (!a.float_output) OCTAVO_TRY(drop_redundant_activation(node));
     graph_.nodes.push_back(std::move(node));
     if (!a.float_output) OCTAVO_TRY(finish_outputs(source));
@@ -379,7 +386,7 @@ class Rewriter {
     return {};
   }
 
-  Status quantize_weights(const OpDef& op, Node& node, const NodeAnnotation& a,
+  Status quantize_weights(const OpDef& op, const Node& source, Node& node, const NodeAnnotation& a,
                           NodeReport& report) {
     const auto slot = static_cast<size_t>(op.quant.weight_input);
     const Value weight = source_.value(node.inputs[slot]);
@@ -390,27 +397,64 @@ class Rewriter {
           Error{quant.error().code, quant.error().message, node.name, weight.name});
     }
     const float input_scale = graph_.value(node.inputs[0]).quant->scale[0];
-    const ValueId bias =
-        op.quant.bias_input < 0 ? kNoValue : node.input(static_cast<size_t>(op.quant.bias_input));
-    if (bias != kNoValue) {
-      const auto values = source_.value(bias).constant.data<const float>();
-      if (!finite_range(values)) {
-        return std::unexpected(Error{ErrorCode::kInvalidModel,
-                                     "the bias holds NaN or infinite values", node.name,
-                                     source_.value(bias).name});
-      }
-      const QuantParams before = quant->params;
-      fit_bias(values, input_scale, quant->params);
-      warn_of_raised_scales(before, quant->params, node.name);
-      OCTAVO_ASSIGN(Tensor rounded,
-                    round_bias(source_.value(bias).constant, input_scale, quant->params));
-      node.inputs[static_cast<size_t>(op.quant.bias_input)] =
-          add_constant(source_.value(bias).name, std::move(rounded), nullptr);
+    OCTAVO_ASSIGN(std::optional<Bias> bias, read_bias(op, source));
+    const QuantParams before = quant->params;
+    if (bias) fit_bias(bias->real.data<const float>(), input_scale, quant->params);
+    if (stats_ != nullptr && op.quant.bias_input >= 0) {
+      OCTAVO_TRY(correct_bias(source, weight.constant, *quant, bias));
     }
+    if (bias) fit_bias(bias->real.data<const float>(), input_scale, quant->params);
+    warn_of_raised_scales(before, quant->params, node.name);
     OCTAVO_ASSIGN(const ValueId quantized_weight, weight_constant(node.inputs[slot], *quant));
     node.inputs[slot] = quantized_weight;
+    if (bias) {
+      OCTAVO_ASSIGN(Tensor rounded, round_bias(bias->real, input_scale, quant->params));
+      const auto at = static_cast<size_t>(op.quant.bias_input);
+      node.inputs.resize(std::max(node.inputs.size(), at + 1), kNoValue);
+      node.inputs[at] = add_constant(bias->name, std::move(rounded), nullptr);
+    }
     report.weights = concat(quant->dtype == DType::kI8 ? "int8" : "uint8",
                             quant->params.per_tensor() ? " per_tensor" : " per_channel");
+    return {};
+  }
+
+  struct Bias {
+    std::string name;
+    Tensor real;
+  };
+
+  Result<std::optional<Bias>> read_bias(const OpDef& op, const Node& source) const {
+    const ValueId id =
+        op.quant.bias_input < 0 ? kNoValue : source.input(static_cast<size_t>(op.quant.bias_input));
+    if (id == kNoValue) return std::nullopt;
+    const Value& value = source_.value(id);
+    if (!finite_range(value.constant.data<const float>())) {
+      return std::unexpected(Error{ErrorCode::kInvalidModel,
+                                   "the bias holds NaN or infinite values", source.name,
+                                   value.name});
+    }
+    return Bias{value.name, value.constant};
+  }
+
+  // Takes what rounding the weights does to the mean output from the bias, which is made if absent.
+  Status correct_bias(const Node& source, const Tensor& weights, const TensorQuant& quant,
+                      std::optional<Bias>& bias) const {
+    OCTAVO_ASSIGN(const Tensor integers, quantize_tensor(weights, quant));
+    OCTAVO_ASSIGN(Tensor rounded, Tensor::create(DType::kF32, weights.shape()));
+    OCTAVO_TRY(dequantize_view(integers.view(&quant.params), rounded.data<float>().data()));
+    const std::vector<double> shift = output_shift(source_, source, weights, rounded, *stats_);
+    if (shift.empty() || (bias && bias->real.elements() != static_cast<int64_t>(shift.size()))) {
+      return {};
+    }
+    Bias corrected{bias ? bias->name : concat(source.name, "_bias"), {}};
+    OCTAVO_ASSIGN(corrected.real,
+                  Tensor::create(DType::kF32, Shape{static_cast<int64_t>(shift.size())}));
+    const auto to = corrected.real.data<float>();
+    for (size_t c = 0; c < shift.size(); ++c) {
+      const float before = bias ? bias->real.data<const float>()[c] : 0;
+      to[c] = static_cast<float>(before - shift[c]);
+    }
+    bias = std::move(corrected);
     return {};
   }
 
@@ -443,6 +487,7 @@ class Rewriter {
   const Graph& source_;
   const Annotation& annotation_;
   std::vector<TensorQuant> quants_;  // by ValueId
+  const ChannelStats* stats_;        // nullptr: biases are not corrected
   QuantizeReport& report_;
   Graph graph_;
   std::unordered_set<std::string> names_;
@@ -469,7 +514,8 @@ std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& ann
 }
 
 Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
-                             const Calibration& calibration, QuantizeReport& report) {
+                             const Calibration& calibration, const ChannelStats* stats,
+                             QuantizeReport& report) {
   for (size_t v = 0; v < graph.values.size(); ++v) {
     const Collector* collector = calibration.collectors[v].get();
     if (collector != nullptr && !collector->seen()) {
@@ -479,7 +525,7 @@ Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
   }
   OCTAVO_ASSIGN(std::vector<TensorQuant> quants,
                 ParamsChooser(graph, annotation, calibration).run());
-  return Rewriter(graph, annotation, std::move(quants), report).run();
+  return Rewriter(graph, annotation, std::move(quants), stats, report).run();
 }
 
 }  // namespace octavo

@@ -3,6 +3,7 @@
 
 #include "core/calibration/calibrate.h"
 #include "core/quantization/annotate.h"
+#include "core/quantization/bias_correction.h"
 
 namespace octavo {
 
@@ -11,8 +12,9 @@ std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& ann
 
 /// Gives values their integer types and parameters, quantizes constants, puts QuantizeLinear and
 /// DequantizeLinear where precision changes, and fills `report.nodes` and `report.warnings`.
-/// Graph inputs and outputs stay float.
+/// Graph inputs and outputs stay float. `stats`: biases are corrected with them; nullptr: not.
 Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
-                             const Calibration& calibration, QuantizeReport& report);
+                             const Calibration& calibration, const ChannelStats* stats,
+                             QuantizeReport& report);
 
 }  // namespace octavo

@@ -1,4 +1,5 @@
-// Static quantization as a stage: ranges in one pass over the data, then the rewrite.
+// Static quantization as a stage: ranges, and means for the correction of biases, in one pass over
+// the data, then the rewrite. Cross-layer equalization wants a pass before that.
 #include <algorithm>
 
 #include "core/calibration/data_lint.h"
@@ -20,32 +21,62 @@ class StaticStage final : public Stage {
   static Result<std::unique_ptr<Stage>> create(const StageInput& input,
                                                const StaticQuantConfig& config) {
     auto stage = std::make_unique<StaticStage>();
-    stage->graph_ = input.graph;
     stage->config_ = config;
     apply_scheme(stage->config_);
+    stage->session_options_ = input.session_options();
+    stage->graph_ = input.graph;
     OCTAVO_ASSIGN(stage->annotation_, annotate(*input.graph, stage->config_));
-    std::vector<WantedValue> wanted = wanted_values(*input.graph, stage->annotation_);
-    want_channel_ranges(*input.graph, stage->annotation_, wanted);
-    OCTAVO_ASSIGN(stage->calibrator_,
-                  Calibrator::create(input.graph, wanted, input.session_options()));
+    stage->stats_.emplace(*stage->graph_, stage->annotation_);
+    if (stage->equalization() == "cross_layer" && stage->stats_->any()) {
+      stage->passes_ = 2;
+      OCTAVO_ASSIGN(stage->session_, Session::create(stage->graph_, stage->session_options_));
+    } else {
+      OCTAVO_TRY(stage->calibrate());
+    }
     return stage;
   }
 
-  int passes() const override { return 1; }
+  int passes() const override { return passes_; }
+
   Status observe(const NamedTensors& feeds) override {
-    OCTAVO_TRY(calibrator_->observe(feeds));
-    lint_.observe(feeds);
+    if (calibrator_ != nullptr) {
+      OCTAVO_TRY(calibrator_->observe(feeds, corrects_biases() ? &*stats_ : nullptr));
+    } else {
+      OCTAVO_TRY(check_finite_feeds(feeds, samples_));
+      if (auto outputs = session_->run(feeds, &*stats_); !outputs) {
+        return std::unexpected(std::move(outputs).error());
+      }
+    }
+    stats_->add_feeds(*graph_, feeds);
+    if (pass_ == 0) lint_.observe(feeds);
+    ++samples_;
     return {};
   }
-  Status end_pass() override { return {}; }
+
+  Status end_pass() override {
+    samples_ = 0;
+    ++pass_;
+    auto equalized = std::make_shared<Graph>(*graph_);
+    if (calibrator_ == nullptr) {
+      OCTAVO_TRY(equalize_layers(*equalized, annotation_, *stats_));
+      graph_ = std::move(equalized);
+      session_.reset();
+      stats_.emplace(*graph_, annotation_);
+      return calibrate();
+    }
+    if (equalization() == "channels") {
+      OCTAVO_TRY(equalize_channels(*equalized, annotation_, calibrator_->calibration(), *stats_));
+      graph_ = std::move(equalized);
+    }
+    return {};
+  }
 
   Result<Graph> finish(QuantizeReport& report) override {
     const Calibration& calibration = calibrator_->calibration();
-    Graph equalized = *graph_;
-    OCTAVO_TRY(equalize_channels(equalized, annotation_, calibration));
     report.samples = calibration.samples;
     report.warnings = lint_.warnings(*graph_);
-    OCTAVO_ASSIGN(Graph graph, rewrite_static(equalized, annotation_, calibration, report));
+    OCTAVO_ASSIGN(Graph graph, rewrite_static(*graph_, annotation_, calibration,
+                                              corrects_biases() ? &*stats_ : nullptr, report));
     const bool any_bf16 = is_bf16(config_) || std::ranges::any_of(config_.local, [](const auto& e) {
                             return is_bf16(e.config);
                           });
@@ -73,11 +104,28 @@ class StaticStage final : public Stage {
     return graph;
   }
 
-  std::shared_ptr<const Graph> graph_;
+  Status calibrate() {
+    std::vector<WantedValue> wanted = wanted_values(*graph_, annotation_);
+    if (equalization() == "channels") want_channel_ranges(*graph_, annotation_, wanted);
+    OCTAVO_ASSIGN(calibrator_, Calibrator::create(graph_, wanted, session_options_));
+    return {};
+  }
+  std::string_view equalization() const {
+    if (config_.equalization != "auto") return config_.equalization;
+    return config_.weight_granularity == "per_channel" ? "channels" : "cross_layer";
+  }
+  bool corrects_biases() const { return config_.bias_correction; }
+
+  std::shared_ptr<const Graph> graph_;  // equalized, as far as it is by now
   StaticQuantConfig config_;
+  SessionOptions session_options_;
   Annotation annotation_;
+  std::optional<ChannelStats> stats_;
+  std::optional<Session> session_;  // of the pass before calibration
   std::unique_ptr<Calibrator> calibrator_;
   DataLint lint_;
+  int passes_ = 1, pass_ = 0;
+  int64_t samples_ = 0;  // in this pass
 };
 
 }  // namespace

@@ -1,0 +1,118 @@
+#include "core/quantization/channel_stats.h"
+
+#include <algorithm>
+
+namespace octavo {
+namespace {
+
+// Axis of the channels of a node's data input; -1 if it is not watched.
+int channel_axis(const Graph& graph, const Node& node) {
+  const int rank = graph.value(node.inputs[0]).shape.rank();
+  if (node.kind == OpKind::kConv) return rank >= 3 ? 1 : -1;
+  if (node.kind == OpKind::kGemm) return rank == 2 && node.get_int("transA") == 0 ? 1 : -1;
+  return -1;
+}
+
+std::vector<ChannelInput> layer_inputs(const Graph& graph, const Annotation& annotation) {
+  std::vector<ChannelInput> inputs;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (!annotation.nodes[n].quantized) continue;
+    const int axis = channel_axis(graph, graph.nodes[n]);
+    if (axis >= 0) inputs.push_back({graph.nodes[n].inputs[0], axis});
+  }
+  return inputs;
+}
+
+std::vector<double> divided(std::vector<double> sums, int64_t count) {
+  for (double& sum : sums) sum /= static_cast<double>(count);
+  return sums;
+}
+
+}  // namespace
+
+ChannelStats::ChannelStats(const Graph& graph, std::span<const ChannelInput> watched)
+    : sums_(graph.values.size()), is_input_(graph.values.size(), false) {
+  for (const ValueId id : graph.inputs) is_input_[static_cast<size_t>(id)] = true;
+  for (const auto& [value, axis] : watched) sums_[static_cast<size_t>(value)].axis = axis;
+}
+
+ChannelStats::ChannelStats(const Graph& graph, const Annotation& annotation)
+    : ChannelStats(graph, layer_inputs(graph, annotation)) {}
+
+bool ChannelStats::any() const {
+  return std::ranges::any_of(sums_, [](const Sums& sums) { return sums.axis >= 0; });
+}
+
+bool ChannelStats::wants(ValueId value) const {
+  const auto v = static_cast<size_t>(value);
+  return v < sums_.size() && sums_[v].axis >= 0 && !is_input_[v];
+}
+
+void ChannelStats::add_feeds(const Graph& graph, const NamedTensors& feeds) {
+  for (const auto& [name, tensor] : feeds) {
+    const ValueId id = graph.find_value(name);
+    if (id == kNoValue || sums_[static_cast<size_t>(id)].axis < 0) continue;
+    (void)on_value(id, tensor.view());
+  }
+}
+
+Status ChannelStats::on_value(ValueId value, const TensorView& tensor) {
+  Sums& sums = sums_[static_cast<size_t>(value)];
+  if (tensor.dtype != DType::kF32 || tensor.shape.rank() <= sums.axis) return {};
+  const Shape stored = physical_shape(tensor.shape, tensor.layout);
+  const int axis = physical_axis(sums.axis, stored.rank(), tensor.layout);
+  const auto channels = static_cast<size_t>(stored[axis]);
+  const auto inner = static_cast<size_t>(stored.elements(axis + 1, stored.rank()));
+  if (channels == 0 || inner == 0 || tensor.elements() == 0) return {};
+  const auto data = tensor.span<const float>();
+  if (sums.count == 0) {
+    sums.sum.assign(channels, 0);
+    sums.squares.assign(channels, 0);
+    sums.ranges.resize(channels);
+    for (size_t c = 0; c < channels; ++c) sums.ranges[c] = {data[c * inner], data[c * inner]};
+  } else if (sums.sum.size() != channels) {
+    return fail(ErrorCode::kShapeMismatch, "the number of channels changes from ", sums.sum.size(),
+                " to ", channels);
+  }
+  for (size_t at = 0; at < data.size(); at += channels * inner) {
+    for (size_t c = 0; c < channels; ++c) {
+      const auto run = data.subspan(at + c * inner, inner);
+      double sum = 0, squares = 0;
+      Range range = sums.ranges[c];
+      for (const float x : run) {
+        sum += x;
+        squares += static_cast<double>(x) * x;
+        range = {x < range.min ? x : range.min, x > range.max ? x : range.max};
+      }
+      sums.sum[c] += sum;
+      sums.squares[c] += squares;
+      sums.ranges[c] = range;
+    }
+  }
+  sums.count += static_cast<int64_t>(data.size() / channels);
+  return {};
+}
+
+void ChannelStats::scale(ValueId value, std::span<const float> factors) {
+  Sums& sums = sums_[static_cast<size_t>(value)];
+  if (sums.sum.size() != factors.size()) return;
+  for (size_t c = 0; c < factors.size(); ++c) {
+    sums.sum[c] *= factors[c];
+    sums.squares[c] *= static_cast<double>(factors[c]) * factors[c];
+    sums.ranges[c] = {sums.ranges[c].min * factors[c], sums.ranges[c].max * factors[c]};
+  }
+}
+
+std::vector<double> ChannelStats::mean(ValueId value) const {
+  const Sums& sums = sums_[static_cast<size_t>(value)];
+  return divided(sums.sum, sums.count);
+}
+std::vector<double> ChannelStats::energy(ValueId value) const {
+  const Sums& sums = sums_[static_cast<size_t>(value)];
+  return divided(sums.squares, sums.count);
+}
+std::span<const Range> ChannelStats::ranges(ValueId value) const {
+  return sums_[static_cast<size_t>(value)].ranges;
+}
+
+}  // namespace octavo

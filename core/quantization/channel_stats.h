@@ -1,0 +1,47 @@
+// What the channels of activations are like over the calibration data: means, energies, extremes.
+#pragma once
+
+#include "core/calibration/collector.h"
+#include "core/quantization/annotate.h"
+#include "runtime/session.h"
+
+namespace octavo {
+
+struct ChannelInput {
+  ValueId value;
+  int axis;  // of the channels
+};
+
+class ChannelStats : public Observer {
+ public:
+  ChannelStats(const Graph& graph, std::span<const ChannelInput> watched);
+  /// Watches the inputs of quantized Conv (channels: axis 1) and Gemm (axis 1) nodes.
+  ChannelStats(const Graph& graph, const Annotation& annotation);
+
+  /// False if there is nothing to watch.
+  bool any() const;
+  /// Graph inputs are not shown to observers.
+  void add_feeds(const Graph& graph, const NamedTensors& feeds);
+  /// Channel c of the value is multiplied by factors[c].
+  void scale(ValueId value, std::span<const float> factors);
+
+  // Of each channel of a value; empty if it was not seen.
+  std::vector<double> mean(ValueId value) const;
+  std::vector<double> energy(ValueId value) const;  // mean of squares
+  std::span<const Range> ranges(ValueId value) const;
+
+  bool wants(ValueId value) const override;
+  Status on_value(ValueId value, const TensorView& tensor) override;
+
+ private:
+  struct Sums {
+    int axis = -1;  // of the channels; -1: not watched
+    std::vector<double> sum, squares;
+    std::vector<Range> ranges;
+    int64_t count = 0;  // elements of a channel
+  };
+  std::vector<Sums> sums_;  // by ValueId
+  std::vector<bool> is_input_;
+};
+
+}  // namespace octavo
