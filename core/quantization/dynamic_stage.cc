@@ -2,6 +2,7 @@
 //
 //   DynamicQuantizeLinear(x) -> q, s, z;  MatMulInteger or ConvInteger(q, W, z, z_W) -> Cast
 //   -> Mul(s * s_W) -> Add(bias) -> activation
+#include <cmath>
 #include <map>
 
 #include "core/config/dynamic_quant_config.h"

@@ -2,6 +2,9 @@
 // the same factors (SmoothQuant, AWQ).
 #pragma once
 
+#include <optional>
+#include <span>
+
 #include "core/graph_edit.h"
 
 namespace octavo {

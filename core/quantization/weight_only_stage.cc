@@ -246,7 +246,9 @@ class WeightOnlyStage final : public Stage {
     return m;
   }
 
-  Status round(WeightMatrix& m, const WeightGrid& grid, const Target& target, const C& config) {
+  // `scales`: by which AWQ has multiplied the columns; empty: by none.
+  Status round(WeightMatrix& m, const WeightGrid& grid, const Target& target, const C& config,
+               [[maybe_unused]] std::span<const float> scales) {
     const Moments* moments = target.data == kNoValue ? nullptr : observer_.moments(target.data);
     if (moments != nullptr && moments->columns != m.columns) moments = nullptr;
     if constexpr (std::is_same_v<C, GPTQConfig>) {
@@ -257,7 +259,7 @@ class WeightOnlyStage final : public Stage {
     }
     if constexpr (std::is_same_v<C, AWQConfig>) {
       if (moments != nullptr && config.enable_mse_search) {
-        clip_groups(m, grid, *moments);
+        clip_groups(m, grid, *moments, scales);
         return {};
       }
     }
@@ -275,11 +277,13 @@ class WeightOnlyStage final : public Stage {
   }
 
   // Ranges narrowed for the least error in the output, input channels weighed by their energy.
-  void clip_groups(WeightMatrix& m, WeightGrid grid, const Moments& moments) const {
+  void clip_groups(WeightMatrix& m, WeightGrid grid, const Moments& moments,
+                   std::span<const float> scales) const {
     grid.search = true;
     std::vector<float> energy(m.columns);
     for (size_t c = 0; c < m.columns; ++c) {
       energy[c] = static_cast<float>(moments.diagonal(c) / static_cast<double>(moments.rows));
+      if (!scales.empty()) energy[c] /= scales[c] * scales[c];
     }
     for (size_t r = 0; r < m.rows; ++r) {
       for (size_t c = 0; c < m.columns; ++c) {
@@ -345,9 +349,10 @@ class WeightOnlyStage final : public Stage {
       return std::unexpected(Error{ErrorCode::kInvalidModel, "the weights hold NaN or infinity",
                                    graph.node(target.node).name, source.name});
     }
+    std::vector<float> scales;
     if constexpr (std::is_same_v<C, AWQConfig>) {
       if (config.enable_auto_scale) {
-        const std::vector<float> scales = awq_scales(m, grid, target);
+        scales = awq_scales(m, grid, target);
         if (!scales.empty()) {
           for (size_t r = 0; r < m.rows; ++r) {
             for (size_t c = 0; c < m.columns; ++c) m.row(r)[c] *= scales[c];
@@ -356,7 +361,7 @@ class WeightOnlyStage final : public Stage {
         }
       }
     }
-    OCTAVO_TRY(round(m, grid, target, config));
+    OCTAVO_TRY(round(m, grid, target, config, scales));
     OCTAVO_ASSIGN(const ValueId real, add_weights(editor, target, source, m, grid));
     editor.set_input(target.node, target.slot, real);
     done[key] = real;
