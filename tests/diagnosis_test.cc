@@ -32,7 +32,10 @@ class DiagnosisTest : public testing::Test {
  protected:
   void SetUp() override {
     RandomLoader data(float_.graph(), 8);
-    auto made = quantize_model(float_, StaticQuantConfig(), &data);
+    StaticQuantConfig config;  // as coarse as the weights are
+    config.equalization = "none";
+    config.bias_correction = false;
+    auto made = quantize_model(float_, config, &data);
     ASSERT_TRUE(made) << made.error().to_string();
     quantized_ = made->model;
   }

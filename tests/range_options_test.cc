@@ -37,8 +37,10 @@ Graph two_layers(float deviation = 0.5f) {
   return b.output(y).build();
 }
 
-QuantizedModel quantized(const Graph& graph, const StaticQuantConfig& config,
+// Without equalization, which changes ranges and names.
+QuantizedModel quantized(const Graph& graph, StaticQuantConfig config,
                          OutlierLoader data = OutlierLoader(12)) {
+  config.equalization = "none";
   const Model model(std::make_shared<const Graph>(graph));
   auto result = quantize_model(model, config, &data);
   EXPECT_TRUE(result) << result.error().to_string();
