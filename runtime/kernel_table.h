@@ -25,15 +25,17 @@ struct KernelDef {
 inline constexpr bool kExact = true;
 
 namespace kernels {
-std::span<const KernelDef> conv_kernels();         // conv.cc: f32 and int8 convolution, depthwise
-std::span<const KernelDef> matmul_kernels();       // matmul.cc: MatMul, Gemm in f32 and int8
-std::span<const KernelDef> pool_kernels();         // pool.cc
-std::span<const KernelDef> elementwise_kernels();  // elementwise.cc: binary, quantize
-std::span<const KernelDef> pointwise_kernels();    // pointwise.cc: unary functions, tables
-std::span<const KernelDef> move_kernels();         // move.cc: concatenation
-std::span<const KernelDef> half_kernels();         // half.cc: Cast between f32 and half precision
-std::span<const KernelDef> row_kernels();          // rows.cc: softmax, normalizations, reductions
-std::span<const KernelDef> recurrent_kernels();    // recurrent.cc: LSTM, GRU, RNN in f32
+std::span<const KernelDef> conv_kernels();  // conv.cc: f32 and int8 convolution, depthwise
+std::span<const KernelDef> conv_transpose_kernels();  // conv_transpose.cc
+std::span<const KernelDef> matmul_kernels();          // matmul.cc: MatMul, Gemm in f32 and int8
+std::span<const KernelDef> pool_kernels();            // pool.cc
+std::span<const KernelDef> elementwise_kernels();     // elementwise.cc: binary, quantize
+std::span<const KernelDef> pointwise_kernels();       // pointwise.cc: unary functions, tables
+std::span<const KernelDef> move_kernels();            // move.cc: concatenation
+std::span<const KernelDef> half_kernels();       // half.cc: Cast between f32 and half precision
+std::span<const KernelDef> row_kernels();        // rows.cc: softmax, normalizations, reductions
+std::span<const KernelDef> resize_kernels();     // resize.cc
+std::span<const KernelDef> recurrent_kernels();  // recurrent.cc: LSTM, GRU, RNN in f32
 /// fixed_order.cc: exact f32 convolution and matrix products, for make_deterministic_backend().
 std::span<const KernelDef> fixed_order_kernels();
 }  // namespace kernels

@@ -80,6 +80,8 @@ class PlanImpl final : public Plan {
   Status add_reference(PlanGraph& plan_graph, const Node& node);
   Status add_dynamic(PlanGraph& plan_graph, const Node& node);
   bool add_alias(PlanGraph& plan_graph, const Node& node);
+  bool add_permuted(PlanGraph& plan_graph, const Node& node);
+  bool alias_slot(PlanGraph& plan_graph, const Node& node, int from, Layout layout);
   Layout settle_layout(const PlanGraph& plan_graph, ClaimLayout wanted, const Claim& claim) const;
   Result<int> slot_in(PlanGraph& plan_graph, ValueId value, Layout layout);
   Result<int> constant_slot(const PlanGraph& plan_graph, ValueId value, Layout layout, int rank);
@@ -310,19 +312,54 @@ bool PlanImpl::add_alias(PlanGraph& plan_graph, const Node& node) {
     if (node.outputs[i] != kNoValue) return false;  // Dropout's mask
   }
   const auto from = slot_in(plan_graph, input, Layout::kPlain);
-  if (!from) return false;
-  Slot alias = slots_[static_cast<size_t>(*from)];
+  return from && alias_slot(plan_graph, node, *from, Layout::kPlain);
+}
+
+// A transpose between NCHW and NHWC of a tensor that lies in memory as its result does in the other
+// layout: nothing to do.
+bool PlanImpl::add_permuted(PlanGraph& plan_graph, const Node& node) {
+  const ValueId input = node.input(0), output = node.output(0);
+  const auto perm = node.get_ints("perm");
+  const auto rank = static_cast<int64_t>(perm.size());
+  if (rank < 3 || plan_graph.is_constant(input) || !plan_graph.is_static(output) ||
+      plan_graph.info(output).dtype == DType::kString) {
+    return false;
+  }
+  const auto &from = plan_graph.info(input).quant, &to = plan_graph.info(output).quant;
+  const bool same_quant =
+      from == nullptr ? to == nullptr : to != nullptr && from->per_tensor() && *from == *to;
+  if (!same_quant || perm[0] != 0) return false;
+  bool to_nhwc = true, to_nchw = true;
+  for (int64_t i = 1; i < rank; ++i) {
+    const int64_t axis = perm[static_cast<size_t>(i)];
+    to_nhwc &= axis == (i + 1 == rank ? 1 : i + 1);
+    to_nchw &= axis == (i == 1 ? rank - 1 : i - 1);
+  }
+  if (to_nhwc && slot_of(input, Layout::kChannelsLast) >= 0) {
+    return alias_slot(plan_graph, node, slot_of(input, Layout::kChannelsLast), Layout::kPlain);
+  }
+  if (to_nchw && slot_of(input, Layout::kPlain) >= 0) {
+    return alias_slot(plan_graph, node, slot_of(input, Layout::kPlain), Layout::kChannelsLast);
+  }
+  return false;
+}
+
+// Makes the node's output another view, in `layout`, of the bytes of slot `from`.
+bool PlanImpl::alias_slot(PlanGraph& plan_graph, const Node& node, int from, Layout layout) {
+  const ValueId output = node.output(0);
+  Slot alias = slots_[static_cast<size_t>(from)];
   if (alias.kind == Slot::Kind::kInput) {
-    alias.source = *from;
+    alias.source = from;
   } else if (alias.kind != Slot::Kind::kArena) {
     return false;
   }
   alias.value = output;
   alias.view.shape = plan_graph.info(output).shape;
   alias.view.quant = plan_graph.info(output).quant.get();
-  const int slot = slot_of(output, Layout::kPlain) = add_slot(std::move(alias));
+  alias.view.layout = layout;
+  const int slot = slot_of(output, layout) = add_slot(std::move(alias));
   if (slots_[static_cast<size_t>(slot)].kind == Slot::Kind::kInput) late_slots_.push_back(slot);
-  plan_graph.layouts[static_cast<size_t>(output)] = Layout::kPlain;
+  plan_graph.layouts[static_cast<size_t>(output)] = layout;
   if (plan_graph.is_watched[static_cast<size_t>(output)]) {
     // Shown by an entry that does nothing else.
     Entry entry{.kind = Entry::Kind::kReorder, .inputs = {}, .outputs = {slot}};
@@ -385,8 +422,13 @@ Status PlanImpl::add_dynamic(PlanGraph& plan_graph, const Node& node) {
 }
 
 Status PlanImpl::add_unit(PlanGraph& plan_graph, const Unit& unit) {
+  const Node& front = graph_.node(unit.claim.nodes.front());
+  if (unit.claim.nodes.size() == 1 && front.kind == OpKind::kTranspose &&
+      add_permuted(plan_graph, front)) {
+    return {};
+  }
   if (unit.backend == nullptr) {
-    const Node& node = graph_.node(unit.claim.nodes.front());
+    const Node& node = front;
     const OpDef& op = *find_op(node.kind);
     if ((op.flags & kAlias) != 0 && add_alias(plan_graph, node)) return {};
     const auto is_static = [&](ValueId id) {

@@ -28,9 +28,10 @@ const KernelDef* find_kernel(const PlanGraph& graph, const Node& node) {
     }
   }
   const std::span<const KernelDef> families[] = {
-      kernels::conv_kernels(),        kernels::matmul_kernels(),    kernels::pool_kernels(),
-      kernels::elementwise_kernels(), kernels::pointwise_kernels(), kernels::move_kernels(),
-      kernels::half_kernels(),        kernels::row_kernels(),       kernels::recurrent_kernels(),
+      kernels::conv_kernels(),      kernels::conv_transpose_kernels(), kernels::matmul_kernels(),
+      kernels::pool_kernels(),      kernels::elementwise_kernels(),    kernels::pointwise_kernels(),
+      kernels::move_kernels(),      kernels::half_kernels(),           kernels::row_kernels(),
+      kernels::recurrent_kernels(), kernels::resize_kernels(),
   };
   for (const auto& family : families) {
     for (const KernelDef& row : family) {

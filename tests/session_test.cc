@@ -60,6 +60,30 @@ TEST(Session, EveryBackendGivesTheReferenceResult) {
   }
 }
 
+TEST(Session, TransposesBetweenLayoutsGiveTheReferenceResult) {
+  const auto graph = [](bool watch_middle) {
+    GraphBuilder b;
+    const ValueId x = b.input("x", {2, 9, 7, 8});  // NHWC
+    const std::vector<int64_t> to_nchw = {0, 3, 1, 2}, to_nhwc = {0, 2, 3, 1};
+    const ValueId first = b.node(OpKind::kTranspose, {x}, "to_nchw", {{"perm", to_nchw}});
+    const ValueId conv = b.node(OpKind::kConv, {first, b.random("w", {16, 8, 3, 3})}, "conv");
+    const ValueId last = b.node(OpKind::kTranspose, {conv}, "to_nhwc", {{"perm", to_nhwc}});
+    const ValueId sum = b.node(OpKind::kAdd, {last, b.random("bias", {16})}, "sum");
+    b.output(sum).output(last);
+    if (watch_middle) b.output(first);
+    return b.build();
+  };
+  const NamedTensors feeds = {{"x", GraphBuilder::random_tensor("feed", {2, 9, 7, 8})}};
+  for (const bool watch_middle : {false, true}) {
+    const auto expected = make_session(graph(watch_middle), {.reference_only = true}).run(feeds);
+    const auto actual = make_session(graph(watch_middle)).run(feeds);
+    ASSERT_TRUE(expected && actual);
+    for (size_t i = 0; i < expected->size(); ++i) {
+      expect_near((*expected)[i].second, (*actual)[i].second);
+    }
+  }
+}
+
 TEST(Session, ASymbolicBatchRunsAtAnySize) {
   Graph graph = residual_graph(1);
   const int64_t symbol = graph.symbol_dim("N");

@@ -1,4 +1,5 @@
-// The vector loops of softmax, normalizations and reductions, dispatched to the SIMD target in use.
+// The vector loops of softmax, normalizations, reductions and filters, dispatched to the SIMD
+// target in use.
 #pragma once
 
 #include <cstdint>
@@ -30,5 +31,13 @@ void softmax_row(bool log, const float* x, float* y, int64_t count);
 /// The same for `count` rows side by side: element k of row i is at i * lane_stride + k * stride.
 void softmax_columns(bool log, const float* x, float* y, int64_t depth, int64_t stride,
                      int64_t lane_stride, int64_t count);
+
+/// y[i] = sum over t of weight[t * stride] * x[index[t * stride] * inner + i], in this order and
+/// without fused multiply-add.
+void blend_rows(const float* x, const int32_t* index, const float* weight, int64_t taps,
+                int64_t stride, int64_t inner, float* y, int64_t count);
+/// y[i] = sum over t of weight[t * stride + i] * x[index[t * stride + i]].
+void blend_gathered(const float* x, const int32_t* index, const float* weight, int64_t taps,
+                    int64_t stride, float* y, int64_t count);
 
 }  // namespace octavo::kernels

@@ -162,6 +162,34 @@ void softmax_columns(bool log, const float* x, float* y, int64_t depth, int64_t 
   });
 }
 
+void blend_rows(const float* x, const int32_t* index, const float* weight, int64_t taps,
+                int64_t stride, int64_t inner, float* y, int64_t count) {
+  const D d;
+  for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
+    auto sum = hn::Zero(d);
+    for (int64_t t = 0; t < taps; ++t) {
+      const auto row = load(d, x + index[t * stride] * inner + i, n);
+      sum = hn::Add(sum, hn::Mul(hn::Set(d, weight[t * stride]), row));
+    }
+    store(sum, d, y + i, n);
+  });
+}
+
+void blend_gathered(const float* x, const int32_t* index, const float* weight, int64_t taps,
+                    int64_t stride, float* y, int64_t count) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
+    auto sum = hn::Zero(d);
+    for (int64_t t = 0; t < taps; ++t) {
+      const auto at = load(di, index + t * stride + i, n);
+      const auto w = load(d, weight + t * stride + i, n);
+      sum = hn::Add(sum, hn::Mul(w, hn::GatherIndexN(d, x, at, n)));
+    }
+    store(sum, d, y + i, n);
+  });
+}
+
 }  // namespace octavo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -174,6 +202,8 @@ HWY_EXPORT(squared_deviations);
 HWY_EXPORT(normalize_row);
 HWY_EXPORT(softmax_row);
 HWY_EXPORT(softmax_columns);
+HWY_EXPORT(blend_rows);
+HWY_EXPORT(blend_gathered);
 }  // namespace
 
 float fold_row(Fold fold, const float* x, int64_t count) {
@@ -196,6 +226,14 @@ void softmax_row(bool log, const float* x, float* y, int64_t count) {
 void softmax_columns(bool log, const float* x, float* y, int64_t depth, int64_t stride,
                      int64_t lane_stride, int64_t count) {
   HWY_DYNAMIC_DISPATCH(softmax_columns)(log, x, y, depth, stride, lane_stride, count);
+}
+void blend_rows(const float* x, const int32_t* index, const float* weight, int64_t taps,
+                int64_t stride, int64_t inner, float* y, int64_t count) {
+  HWY_DYNAMIC_DISPATCH(blend_rows)(x, index, weight, taps, stride, inner, y, count);
+}
+void blend_gathered(const float* x, const int32_t* index, const float* weight, int64_t taps,
+                    int64_t stride, float* y, int64_t count) {
+  HWY_DYNAMIC_DISPATCH(blend_gathered)(x, index, weight, taps, stride, y, count);
 }
 }  // namespace octavo::kernels
 #endif

@@ -47,6 +47,19 @@ Status normalize_indices(Tensor& indices, int64_t size) {
   return {};
 }
 
+Status infer_picked(InferContext& c) {
+  const int64_t axis = c.node.get_int("axis");
+  Shape out = c.shape(0);
+  if (axis == kNoAxis) {
+    out = Shape{kUnknownDim};
+  } else if (out.has_rank()) {
+    OCTAVO_ASSIGN(const int at, normalize_axis(axis, out.rank()));
+    out[at] = kUnknownDim;
+  }
+  c.set_output(0, c.dtype(0), out);
+  return {};
+}
+
 namespace {
 
 constexpr FieldDef kAxisFields[] = {int_field("axis")};
@@ -199,19 +212,6 @@ Status run_gather_nd(KernelContext& c) {
 
 // ---- Compress ----
 
-Status infer_compress(InferContext& c) {
-  const int64_t axis = c.node.get_int("axis");
-  Shape out = c.shape(0);
-  if (axis == kNoAxis) {
-    out = Shape{kUnknownDim};
-  } else if (out.has_rank()) {
-    OCTAVO_ASSIGN(const int at, normalize_axis(axis, out.rank()));
-    out[at] = kUnknownDim;
-  }
-  c.set_output(0, c.dtype(0), out);
-  return {};
-}
-
 Status run_compress(KernelContext& c) {
   const TensorView &data = c.in(0), &condition = c.in(1);
   if (condition.dtype != DType::kBool || condition.shape.rank() != 1) {
@@ -273,7 +273,7 @@ constexpr OpDef kOps[] = {
      .min_inputs = 2,
      .max_inputs = 2,
      .fields = kCompressFields,
-     .infer = infer_compress,
+     .infer = infer_picked,
      .reference = run_compress},
 };
 

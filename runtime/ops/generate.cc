@@ -265,15 +265,7 @@ Status run_one_hot(KernelContext& c) {
 // ---- Unique ----
 
 Status infer_unique(InferContext& c) {
-  const int64_t axis = c.node.get_int("axis");
-  Shape out = c.shape(0);
-  if (axis == kNoAxis) {
-    out = Shape{kUnknownDim};
-  } else if (out.has_rank()) {
-    OCTAVO_ASSIGN(const int at, normalize_axis(axis, out.rank()));
-    out[at] = kUnknownDim;
-  }
-  c.set_output(0, c.dtype(0), out);
+  OCTAVO_TRY(infer_picked(c));
   for (size_t i = 1; i < 4; ++i) c.set_output(i, DType::kI64, Shape{kUnknownDim});
   return {};
 }

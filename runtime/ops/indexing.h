@@ -4,13 +4,16 @@
 #include <array>
 #include <span>
 
-#include "runtime/tensor.h"
+#include "runtime/op.h"
 
 namespace octavo::ops {
 
 /// Default of an `axis` attribute without which an operator (Compress, Unique) works on the
 /// flattened input.
 inline constexpr int64_t kNoAxis = std::numeric_limits<int64_t>::min();
+
+/// Output 0 is some of input 0's positions along attribute `axis`, or of its elements (kNoAxis).
+Status infer_picked(InferContext& context);
 
 /// An i32 or i64 tensor as i64: its own memory if it is that, else a converted copy.
 Result<Tensor> as_i64(const TensorView& view);

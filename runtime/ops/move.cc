@@ -123,8 +123,15 @@ void copy_mapped(DType dtype, const void* src, void* dst,
     std::array<size_t, kMaxRank> index{};
     int64_t outer = 0;
     for (size_t a = 0; a + 1 < offsets.size(); ++a) outer += offsets[a][0];
+    const auto& inner = offsets.back();
+    bool adjoin = true;  // the elements of a row
+    for (size_t i = 1; i < inner.size(); ++i) adjoin &= inner[i] == inner[i - 1] + 1;
     while (true) {
-      for (const int64_t offset : offsets.back()) *to++ = base[outer + offset];
+      if (adjoin) {
+        to = std::copy_n(base + outer + inner[0], inner.size(), to);
+      } else {
+        for (const int64_t offset : inner) *to++ = base[outer + offset];
+      }
       size_t axis = offsets.size() - 1;
       bool done = axis == 0;
       while (axis > 0) {

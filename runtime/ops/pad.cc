@@ -1,7 +1,9 @@
 #include <algorithm>
 
+#include "runtime/infer.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/move.h"
+#include "runtime/quantize_view.h"
 
 namespace octavo::ops {
 namespace {
@@ -135,6 +137,14 @@ Status pad_from_input(const TensorView& in, const TensorView& out, const Pads& p
 
 Status run_pad(KernelContext& c) {
   const TensorView& in = c.in(0);
+  const QuantParams* quant = in.quant;
+  if (quant != nullptr || c.out(0).quant != nullptr) {
+    const bool keeps = quant != nullptr && quant->per_tensor() && dtype_bytes(in.dtype) == 1 &&
+                       c.out(0).quant != nullptr && *c.out(0).quant == *quant &&
+                       c.out(0).dtype == in.dtype &&
+                       !(c.has_input(2) && c.in(2).dtype != DType::kF32);
+    if (!keeps) return run_dequantized(*find_op(c.node.kind), c);
+  }
   OCTAVO_ASSIGN(const auto amounts, to_int64s(c.in(1)));
   std::vector<int64_t> axes = all_axes(in.shape.rank());
   if (c.has_input(3)) {
@@ -149,8 +159,17 @@ Status run_pad(KernelContext& c) {
   if (mode == "edge") return pad_from_input(in, out, pads, PadMode::kEdge);
   if (mode == "wrap") return pad_from_input(in, out, pads, PadMode::kWrap);
   if (mode != "constant") return fail(ErrorCode::kInvalidModel, "mode '", mode, "' does not exist");
-  if (c.has_input(2) && (c.in(2).dtype != in.dtype || c.in(2).elements() != 1)) {
-    return fail(ErrorCode::kShapeMismatch, "the pad value must be one ", dtype_name(in.dtype));
+  const DType value_dtype = quant != nullptr ? DType::kF32 : in.dtype;
+  if (c.has_input(2) && (c.in(2).dtype != value_dtype || c.in(2).elements() != 1)) {
+    return fail(ErrorCode::kShapeMismatch, "the pad value must be one ", dtype_name(value_dtype));
+  }
+  if (quant != nullptr) {
+    const float value = c.has_input(2) ? *c.in(2).as<const float>() : 0;
+    uint8_t q = 0;
+    OCTAVO_TRY(quantize_view(&value, {&q, in.dtype, Layout::kPlain, Shape{}, quant}));
+    std::fill_n(out.as<uint8_t>(), out.elements(), q);
+    copy_overlap(in, out, pads.begin);
+    return {};
   }
   visit_dtype_size(in.dtype, [&]<class T>() {
     std::fill_n(out.as<T>(), out.elements(), c.has_input(2) ? *c.in(2).as<const T>() : T{});
@@ -216,7 +235,8 @@ constexpr OpDef kOps[] = {
      .reference = run_pad,
      .quant = {.policy = QuantPolicy::kRequantize, .data_inputs = 1},
      .mixed = kInferHalf,
-     .layout = LayoutRule::kAgnostic},
+     .layout = LayoutRule::kAgnostic,
+     .flags = kIntegerReference},
     {.kind = OpKind::kCenterCropPad,
      .name = "CenterCropPad",
      .min_inputs = 2,

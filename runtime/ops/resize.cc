@@ -388,31 +388,48 @@ void extrapolate(const Shape& in, const TensorView& out, const ResizeShape& r, c
   }
 }
 
+struct Request {
+  Options options;
+  ResizeShape shape;
+};
+
+Result<Request> read_request(const Node& node, std::span<const TensorView> inputs) {
+  const auto given = [&](size_t i) {
+    return i < inputs.size() && inputs[i].present() ? &inputs[i] : nullptr;
+  };
+  const Shape& in = inputs[0].shape;
+  Request request{};
+  OCTAVO_ASSIGN(request.options, read_options(node));
+  const bool by_scales = given(2) != nullptr;
+  if (!by_scales && given(3) == nullptr) {
+    return fail(ErrorCode::kInvalidModel, "neither scales nor sizes");
+  }
+  ResizeShape& r = request.shape;
+  OCTAVO_ASSIGN(r, resize_shape(node, in, given(2), by_scales ? nullptr : given(3)));
+  r.roi_end.fill(1);
+  if (request.options.transform != Transform::kCropAndResize) return request;
+  if (given(1) == nullptr) {
+    return fail(ErrorCode::kInvalidModel, "tf_crop_and_resize without a roi");
+  }
+  OCTAVO_ASSIGN(const auto roi, read_floats(inputs[1]));
+  OCTAVO_ASSIGN(const auto axes, resized_axes(node, in.rank()));
+  if (roi.size() != 2 * axes.size()) {
+    return fail(ErrorCode::kShapeMismatch, "a roi of ", roi.size(), " numbers for ", axes.size(),
+                " axes");
+  }
+  for (size_t k = 0; k < axes.size(); ++k) {
+    r.roi_begin[static_cast<size_t>(axes[k])] = roi[k];
+    r.roi_end[static_cast<size_t>(axes[k])] = roi[k + axes.size()];
+  }
+  return request;
+}
+
 Status run_resize(KernelContext& c) {
   TensorView in = c.in(0);
   if (in.dtype == DType::kString) return bad_dtype(in.dtype);
-  OCTAVO_ASSIGN(const Options o, read_options(c.node));
-  const bool by_scales = c.has_input(2);
-  if (!by_scales && !c.has_input(3)) {
-    return fail(ErrorCode::kInvalidModel, "neither scales nor sizes");
-  }
-  OCTAVO_ASSIGN(ResizeShape r, resize_shape(c.node, in.shape, by_scales ? &c.in(2) : nullptr,
-                                            by_scales ? nullptr : &c.in(3)));
-  const bool crops = o.transform == Transform::kCropAndResize;
-  r.roi_end.fill(1);
-  if (crops) {
-    if (!c.has_input(1)) return fail(ErrorCode::kInvalidModel, "tf_crop_and_resize without a roi");
-    OCTAVO_ASSIGN(const auto roi, read_floats(c.in(1)));
-    OCTAVO_ASSIGN(const auto axes, resized_axes(c.node, in.shape.rank()));
-    if (roi.size() != 2 * axes.size()) {
-      return fail(ErrorCode::kShapeMismatch, "a roi of ", roi.size(), " numbers for ", axes.size(),
-                  " axes");
-    }
-    for (size_t k = 0; k < axes.size(); ++k) {
-      r.roi_begin[static_cast<size_t>(axes[k])] = roi[k];
-      r.roi_end[static_cast<size_t>(axes[k])] = roi[k + axes.size()];
-    }
-  }
+  OCTAVO_ASSIGN(const Request request, read_request(c.node, c.inputs));
+  const Options& o = request.options;
+  const ResizeShape& r = request.shape;
   OCTAVO_ASSIGN(const TensorView out, c.make_output(0, in.dtype, r.out));
   if (out.elements() == 0) return {};
   if (in.elements() == 0) return fail(ErrorCode::kShapeMismatch, "an empty input");
@@ -448,7 +465,7 @@ Status run_resize(KernelContext& c) {
       OCTAVO_TRY(cast_elements(to, out));
     }
   }
-  if (!crops) return {};
+  if (o.transform != Transform::kCropAndResize) return {};
   float value = c.node.get_float("extrapolation_value");
   uint64_t element = 0;
   OCTAVO_TRY(cast_elements({&value, DType::kF32, Layout::kPlain, Shape{}},
@@ -474,6 +491,22 @@ constexpr OpDef kOps[] = {
 };
 
 }  // namespace
+
+Result<Resizing> make_resizing(const Node& node, std::span<const TensorView> inputs,
+                               Layout layout) {
+  OCTAVO_ASSIGN(const Request request, read_request(node, inputs));
+  const Options& o = request.options;
+  if (o.transform == Transform::kCropAndResize) {
+    return fail(ErrorCode::kUnsupportedOp, "tf_crop_and_resize is not a mapping of whole axes");
+  }
+  Resizing resizing;
+  if (o.mode == Mode::kNearest) {
+    resizing.offsets = nearest_offsets(inputs[0], layout, request.shape, o);
+  } else {
+    resizing.passes = make_passes(inputs[0], request.shape, o);
+  }
+  return resizing;
+}
 
 std::span<const OpDef> resize_ops() { return kOps; }
 

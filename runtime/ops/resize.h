@@ -1,8 +1,10 @@
 // What the reference of Resize and its kernel share.
 #pragma once
 
-#include <cstdint>
+#include <span>
 #include <vector>
+
+#include "runtime/op.h"
 
 namespace octavo::ops {
 
@@ -14,5 +16,14 @@ struct ResizePass {
   std::vector<int32_t> index;
   std::vector<float> weight;
 };
+
+/// How a node resizes: one of the two is filled.
+struct Resizing {
+  std::vector<ResizePass> passes;             // filters, in order
+  std::vector<std::vector<int64_t>> offsets;  // nearest elements: for copy_mapped
+};
+/// `inputs`: the node's, of which the first needs no data. Its layout and `layout`, the output's,
+/// are the same where there are passes. Errors: kUnsupportedOp (cropping), and the reference's.
+Result<Resizing> make_resizing(const Node& node, std::span<const TensorView> inputs, Layout layout);
 
 }  // namespace octavo::ops
