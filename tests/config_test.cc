@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/config/recipe.h"
 
 namespace octavo {
@@ -144,7 +146,9 @@ TEST(Recipe, OptionsAreSetFromTheTextThatTheyPrint) {
     EXPECT_TRUE(validate_config(view)) << view.name << ": defaults are valid";
   }
   StaticQuantConfig config;
-  EXPECT_FALSE(set_option(StaticQuantConfig::fields()[1], config, "maybe"));
+  const auto weight_sym = std::ranges::find(StaticQuantConfig::fields(), std::string("weight_sym"),
+                                            [](const OptionDef& o) { return std::string(o.name); });
+  EXPECT_FALSE(set_option(*weight_sym, config, "maybe"));
 }
 
 TEST(Recipe, SchemaHasEveryOption) {

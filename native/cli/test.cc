@@ -21,7 +21,7 @@ Json to_json(const std::vector<OnnxTestResult::Case>& cases) {
 }
 
 Result<int> test(const Options& options) {
-  OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options);
+  OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
   OnnxTestResult result;
   {
     Progress progress("test");
