@@ -18,7 +18,7 @@ class ContentHash {
       std::memcpy(&word, bytes.data() + i, 8);
       add(word);
     }
-    uint64_t rest = bytes.size() << 56;  // so that trailing zeros count
+    uint64_t rest = uint64_t{bytes.size()} << 56;  // so that trailing zeros count
     for (int shift = 0; i < bytes.size(); ++i, shift += 8) {
       rest ^= static_cast<uint64_t>(bytes[i]) << shift;
     }
