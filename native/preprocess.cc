@@ -150,9 +150,8 @@ Result<PreprocessConfig> from_json(std::string_view text, const std::string& whe
     if (field == std::end(kFields)) {
       std::vector<std::string> names;
       for (const Field& known : kFields) names.emplace_back(known.name);
-      const std::string nearest = nearest_name(key, names);
       return fail(ErrorCode::kInvalidArgument, where, ": unknown preprocessing field '", key, "'",
-                  nearest.empty() ? "" : concat("; did you mean '", nearest, "'?"));
+                  did_you_mean(key, names));
     }
     if (!field->read(value, config)) {
       return fail(ErrorCode::kInvalidArgument, where, ": bad value for '", key, "': ", field->help);
@@ -189,9 +188,8 @@ Result<PreprocessConfig> parse_preprocess(const std::string& text) {
     }
     return from_json({reinterpret_cast<const char*>(file->bytes.data()), file->bytes.size()}, text);
   }
-  const std::string nearest = nearest_name(text, preprocess_presets());
   return fail(ErrorCode::kInvalidArgument, "unknown preprocessing '", text, "'",
-              nearest.empty() ? "" : concat("; did you mean '", nearest, "'?"),
+              did_you_mean(text, preprocess_presets()),
               " Use none, unit, torch, tf, caffe, a JSON object or a JSON file");
 }
 

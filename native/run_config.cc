@@ -68,9 +68,8 @@ Result<RunConfig> RunConfig::from_json(std::string_view text) {
       if (key == field.name) found = &field;
     }
     if (found == nullptr) {
-      const std::string nearest = nearest_name(key, names);
       return fail(ErrorCode::kInvalidArgument, "run options: there is no '", key, "'",
-                  nearest.empty() ? "" : concat("; did you mean '", nearest, "'?"));
+                  did_you_mean(key, names));
     }
     if (found->text != nullptr && value.is_string()) {
       config.*found->text = value.get<std::string>();

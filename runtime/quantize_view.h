@@ -2,9 +2,14 @@
 // or per block: the formulas of runtime/quant.h.
 #pragma once
 
-#include "runtime/tensor.h"
+#include "runtime/graph.h"
 
 namespace octavo {
+
+/// QuantizeLinear and DequantizeLinear: nodes that change the precision and compute nothing else.
+inline bool is_conversion(const Node& node) {
+  return node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear;
+}
 
 /// Reads `in` (with quant, an integer dtype of at most 32 bits) into `out`: in.elements() floats in
 /// the same storage order.

@@ -10,21 +10,16 @@
 
 #include "core/calibration/calibrate.h"
 #include "core/calibration/range.h"
+#include "core/config/static_quant_config.h"
 #include "native/dataset.h"
 #include "native/model_file.h"
 
 namespace octavo {
 namespace {
 
-constexpr const char* kAlgorithms[] = {"minmax",
-                                       "moving_average",
-                                       "mean_minmax",
-                                       "median_minmax",
-                                       "mean_no_outliers",
-                                       "mean_quantile",
-                                       "percentile",
-                                       "kl",
-                                       "mse"};
+std::span<const char* const> algorithms() {
+  return find_option(StaticQuantConfig::fields(), "act_algorithm")->choices;
+}
 
 class Stopwatch {
  public:
@@ -72,7 +67,7 @@ Status run(char** arguments) {
   for (const auto& collector : calibrator->calibration().collectors) {
     if (collector == nullptr || !collector->seen()) continue;
     ++tensors;
-    for (const char* algorithm : kAlgorithms) {
+    for (const char* algorithm : algorithms()) {
       const auto range = ranges.time([&] {
         return choose_range(*collector, {.algorithm = algorithm, .grid = Grid::kSymmetric});
       });

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "core/calibration/range.h"
+#include "core/config/static_quant_config.h"
 
 namespace octavo {
 namespace {
@@ -38,15 +39,9 @@ Range choose(const Collector& collector, const RangeOptions& options) {
   return range.value_or(Range{});
 }
 
-constexpr const char* kAlgorithms[] = {"minmax",
-                                       "moving_average",
-                                       "mean_minmax",
-                                       "median_minmax",
-                                       "mean_no_outliers",
-                                       "mean_quantile",
-                                       "percentile",
-                                       "kl",
-                                       "mse"};
+std::span<const char* const> algorithms() {
+  return find_option(StaticQuantConfig::fields(), "act_algorithm")->choices;
+}
 
 void expect_same(const Collector& a, const Collector& b) {
   EXPECT_EQ(a.range(), b.range());
@@ -57,7 +52,7 @@ void expect_same(const Collector& a, const Collector& b) {
   for (int bin = -Histogram::kSide; bin < Histogram::kSide; ++bin) {
     ASSERT_EQ(a.histogram().count(bin), b.histogram().count(bin)) << bin;
   }
-  for (const char* algorithm : kAlgorithms) {
+  for (const char* algorithm : algorithms()) {
     for (const Grid grid : {Grid::kAsymmetric, Grid::kSymmetric}) {
       const RangeOptions options{.algorithm = algorithm, .grid = grid};
       EXPECT_EQ(choose(a, options), choose(b, options)) << algorithm;
@@ -381,7 +376,7 @@ TEST(ChooseRange, DegenerateValues) {
       Tensor::of<float>(Shape{3}, {3.4e38f, -3.4e38f, 1.0f})};
   for (const Tensor& data : cases) {
     const Collector collector = collector_of(std::span(&data, 1));
-    for (const char* algorithm : kAlgorithms) {
+    for (const char* algorithm : algorithms()) {
       for (const Grid grid : {Grid::kAsymmetric, Grid::kSymmetric, Grid::kSigned}) {
         const Range range = choose(collector, {.algorithm = algorithm, .grid = grid});
         EXPECT_GE(range.min, collector.range().min) << algorithm;

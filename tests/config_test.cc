@@ -146,8 +146,7 @@ TEST(Recipe, OptionsAreSetFromTheTextThatTheyPrint) {
     EXPECT_TRUE(validate_config(view)) << view.name << ": defaults are valid";
   }
   StaticQuantConfig config;
-  const auto weight_sym = std::ranges::find(StaticQuantConfig::fields(), std::string("weight_sym"),
-                                            [](const OptionDef& o) { return std::string(o.name); });
+  const OptionDef* weight_sym = find_option(StaticQuantConfig::fields(), "weight_sym");
   EXPECT_FALSE(set_option(*weight_sym, config, "maybe"));
 }
 

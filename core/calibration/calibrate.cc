@@ -110,6 +110,15 @@ class SessionCalibrator final : public Calibrator {
 
 }  // namespace
 
+Status observe_sample(Session& session, const NamedTensors& feeds, int64_t sample,
+                      Observer& observer) {
+  OCTAVO_TRY(check_finite_feeds(feeds, sample));
+  if (auto outputs = session.run(feeds, &observer); !outputs) {
+    return std::unexpected(std::move(outputs).error());
+  }
+  return {};
+}
+
 Status check_finite_feeds(const NamedTensors& feeds, int64_t sample) {
   for (const auto& [name, tensor] : feeds) {
     if (tensor.dtype() != DType::kF32) continue;

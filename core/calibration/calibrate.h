@@ -38,4 +38,9 @@ class Calibrator {
 /// Error kInvalidData naming the input and the sample if a float feed holds NaN or infinity.
 Status check_finite_feeds(const NamedTensors& feeds, int64_t sample);
 
+/// Runs `session` on a sample of calibration data with `observer` watching. Errors: as
+/// check_finite_feeds and Session::run.
+Status observe_sample(Session& session, const NamedTensors& feeds, int64_t sample,
+                      Observer& observer);
+
 }  // namespace octavo

@@ -93,9 +93,8 @@ Status read_options(const Json& object, std::string_view where, std::span<const 
                     ConfigBase& config) {
   if (!object.is_object()) return bad_type(where, "an object of options", object);
   for (const auto& [key, value] : object.items()) {
-    const auto option =
-        std::ranges::find_if(fields, [&](const OptionDef& o) { return key == o.name; });
-    if (option == fields.end()) {
+    const OptionDef* option = find_option(fields, key);
+    if (option == nullptr) {
       std::vector<std::string> names;
       for (const OptionDef& o : fields) names.emplace_back(o.name);
       return fail(ErrorCode::kInvalidArgument, "configuration: there is no option '", key, "'",
@@ -116,11 +115,6 @@ Json options_json(std::span<const OptionDef> fields, ConfigBase& config, bool is
 }
 
 }  // namespace
-
-std::string did_you_mean(std::string_view name, std::span<const std::string> candidates) {
-  const std::string nearest = nearest_name(name, candidates);
-  return nearest.empty() ? "" : concat("; did you mean '", nearest, "'?");
-}
 
 Result<ConfigJson> parse_config_json(std::string_view text) {
   if (too_deep(text)) {

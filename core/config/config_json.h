@@ -15,7 +15,4 @@ Status read_config_body(const ConfigJson& body, ConfigView& view);
 ConfigJson config_body(const ConfigView& view);
 std::string dump_config_json(const ConfigJson& json);
 
-/// "; did you mean 'x'?", or nothing.
-std::string did_you_mean(std::string_view name, std::span<const std::string> candidates);
-
 }  // namespace octavo

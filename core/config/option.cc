@@ -200,4 +200,15 @@ std::string nearest_name(std::string_view name, std::span<const std::string> can
   return best;
 }
 
+std::string did_you_mean(std::string_view name, std::span<const std::string> candidates) {
+  const std::string nearest = nearest_name(name, candidates);
+  return nearest.empty() ? "" : concat("; did you mean '", nearest, "'?");
+}
+
+const OptionDef* find_option(std::span<const OptionDef> fields, std::string_view name) {
+  const auto found =
+      std::ranges::find_if(fields, [&](const OptionDef& o) { return name == o.name; });
+  return found == fields.end() ? nullptr : &*found;
+}
+
 }  // namespace octavo

@@ -161,7 +161,12 @@ struct Config : ConfigBase {  // NOLINT(bugprone-crtp-constructor-accessibility)
 /// Shell-style match of the whole text: * any run of characters, ? any one.
 bool glob_match(std::string_view pattern, std::string_view text);
 
-/// The candidate nearest to `name` by edit distance, for "did you mean"; empty if none is near.
+/// The option of that name, or null.
+const OptionDef* find_option(std::span<const OptionDef> fields, std::string_view name);
+
+/// The candidate nearest to `name` by edit distance; empty if none is near.
 std::string nearest_name(std::string_view name, std::span<const std::string> candidates);
+/// "; did you mean 'x'?" with the nearest name, or nothing.
+std::string did_you_mean(std::string_view name, std::span<const std::string> candidates);
 
 }  // namespace octavo

@@ -5,6 +5,7 @@
 
 #include "core/diagnosis/compare.h"
 #include "runtime/op.h"
+#include "runtime/quantize_view.h"
 
 namespace octavo {
 namespace {
@@ -76,8 +77,7 @@ ScaledTensors scaled_tensors(const Graph& reference, const Graph& graph) {
     const ValueId output = node.output(0);
     if (output == kNoValue) continue;
     const std::string& name = graph.value(output).name;
-    const bool converts =
-        node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear;
+    const bool converts = is_conversion(node);
     if (!name.ends_with(kSuffix) && !converts) continue;
     const std::string source = name.substr(0, name.find(kSuffix));
     if (reference.find_value(source) == kNoValue) continue;

@@ -10,10 +10,6 @@
 namespace octavo {
 namespace {
 
-bool is_conversion(const Node& node) {
-  return node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear;
-}
-
 // One quantized node between conversions, fed with the float model's tensors.
 class OwnError {
  public:

@@ -5,6 +5,7 @@
 #include "core/diagnosis/replay.h"
 #include "core/graph_edit.h"
 #include "runtime/op.h"
+#include "runtime/quantize_view.h"
 
 namespace octavo {
 namespace {
@@ -37,9 +38,7 @@ Result<Graph> with_float_activations(const Graph& quantized) {
                             .constant = std::move(number)});
   };
   for (Node node : quantized.nodes) {
-    const bool converts =
-        (node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear) &&
-        node.inputs.size() == 1;
+    const bool converts = is_conversion(node) && node.inputs.size() == 1;
     if (converts) {
       node.kind = OpKind::kIdentity;
       node.attributes.clear();

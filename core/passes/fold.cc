@@ -3,6 +3,7 @@
 #include "core/passes/pass_list.h"
 #include "runtime/infer.h"
 #include "runtime/limits.h"
+#include "runtime/quantize_view.h"
 
 namespace octavo::passes {
 namespace {
@@ -17,7 +18,7 @@ bool may_fold(const GraphEditor& editor, const Node& node) {
     return false;
   }
   // Folding these would turn integer weights into floats.
-  if (node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear) return false;
+  if (is_conversion(node)) return false;
   for (const ValueId id : node.outputs) {
     if (id != kNoValue && editor.is_output(id)) return false;
   }

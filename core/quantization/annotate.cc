@@ -197,10 +197,9 @@ Status check_patterns(const Graph& graph, std::span<const std::string> local,
     if (std::ranges::any_of(names, [&](const std::string& n) { return glob_match(pattern, n); })) {
       return {};
     }
-    const std::string nearest = nearest_name(pattern, names);
     return fail(ErrorCode::kNotFound, where, " '", pattern,
                 "' matches no node or operator type of the model",
-                nearest.empty() ? "" : concat("; did you mean '", nearest, "'?"));
+                did_you_mean(pattern, names));
   };
   for (const std::string& pattern : local) {
     OCTAVO_TRY(check("the local configuration", pattern));

@@ -8,6 +8,7 @@
 
 #include "core/graph_edit.h"
 #include "runtime/ops/common.h"
+#include "runtime/quantize_view.h"
 
 namespace octavo {
 namespace {
@@ -269,7 +270,7 @@ void report_mixed(const Graph& graph, std::span<const MixedNode> nodes, Quantize
   for (size_t n = 0; n < nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     const MixedNode& mixed = nodes[n];
-    if (node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear) continue;
+    if (is_conversion(node)) continue;
     const auto [found, is_new] = entries.try_emplace(node.name, report.nodes.size());
     if (is_new || node.name.empty()) {
       found->second = report.nodes.size();

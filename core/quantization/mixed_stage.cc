@@ -18,9 +18,8 @@ Status check_types(const char* option, const std::vector<std::string>& types) {
   for (const OpDef* op : all_ops()) known.emplace_back(op->name);
   for (const std::string& type : types) {
     if (std::ranges::contains(known, type)) continue;
-    const std::string nearest = nearest_name(type, known);
     return fail(ErrorCode::kNotFound, option, ": there is no operator type '", type, "'",
-                nearest.empty() ? "" : concat("; did you mean '", nearest, "'?"));
+                did_you_mean(type, known));
   }
   return {};
 }

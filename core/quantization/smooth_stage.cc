@@ -75,10 +75,7 @@ class SmoothStage final : public Stage {
 
   int passes() const override { return stats_->any() ? 1 : 0; }
   Status observe(const NamedTensors& feeds) override {
-    OCTAVO_TRY(check_finite_feeds(feeds, samples_));
-    if (auto outputs = session_->run(feeds, &*stats_); !outputs) {
-      return std::unexpected(std::move(outputs).error());
-    }
+    OCTAVO_TRY(observe_sample(*session_, feeds, samples_, *stats_));
     stats_->add_feeds(*input_.graph, feeds);
     ++samples_;
     return {};

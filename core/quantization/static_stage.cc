@@ -42,10 +42,7 @@ class StaticStage final : public Stage {
     if (calibrator_ != nullptr) {
       OCTAVO_TRY(calibrator_->observe(feeds, corrects_biases() ? &*stats_ : nullptr));
     } else {
-      OCTAVO_TRY(check_finite_feeds(feeds, samples_));
-      if (auto outputs = session_->run(feeds, &*stats_); !outputs) {
-        return std::unexpected(std::move(outputs).error());
-      }
+      OCTAVO_TRY(observe_sample(*session_, feeds, samples_, *stats_));
     }
     stats_->add_feeds(*graph_, feeds);
     if (pass_ == 0) lint_.observe(feeds);

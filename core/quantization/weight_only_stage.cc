@@ -159,10 +159,7 @@ class WeightOnlyStage final : public Stage {
 
   int passes() const override { return observer_.any() ? 1 : 0; }
   Status observe(const NamedTensors& feeds) override {
-    OCTAVO_TRY(check_finite_feeds(feeds, samples_));
-    if (auto outputs = session_->run(feeds, &observer_); !outputs) {
-      return std::unexpected(std::move(outputs).error());
-    }
+    OCTAVO_TRY(observe_sample(*session_, feeds, samples_, observer_));
     observer_.add_feeds(*input_.graph, feeds);
     ++samples_;
     return {};

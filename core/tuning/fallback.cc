@@ -119,10 +119,10 @@ Result<std::vector<std::string>> ordered_ops(TuningContext& context, const Progr
   return names;
 }
 
-/// Each operator alone; what it wins is remembered.
-class OneByOnePhase : public ListPhase {
+/// Operators fall back in an order.
+class OrderedPhase : public ListPhase {
  public:
-  OneByOnePhase(ProgressPtr progress, Order order)
+  OrderedPhase(ProgressPtr progress, Order order)
       : progress_(std::move(progress)), order_(order) {}
 
   Result<std::vector<Candidate>> make(TuningContext& context) override {
@@ -130,14 +130,26 @@ class OneByOnePhase : public ListPhase {
     if (!progress_->base) return list;
     OCTAVO_ASSIGN(const auto names, ordered_ops(context, *progress_, order_));
     for (const std::string& dtype : context.config.fallback_dtypes) {
-      for (const std::string& name : names) {
-        list.push_back({with_fallback(*progress_->base, {&name, 1}, dtype), "op by op",
-                        concat(name, " in ", dtype)});
-        ops_.push_back(name);
-      }
+      for (size_t at = 0; at < names.size(); ++at) list.push_back(candidate(names, at, dtype));
     }
     return list;
   }
+
+ protected:
+  /// The one in which the operator at `at` comes to its turn.
+  virtual Candidate candidate(std::span<const std::string> names, size_t at,
+                              const std::string& dtype) = 0;
+  ProgressPtr progress_;
+
+ private:
+  Order order_;
+};
+
+/// Each operator alone; what it wins is remembered.
+class OneByOnePhase : public OrderedPhase {
+ public:
+  using OrderedPhase::OrderedPhase;
+
   void report(TuningContext& context, const TrialRecord& record) override {
     const std::string& op = ops_[reported_++];
     if (!record.ok()) return;
@@ -147,37 +159,29 @@ class OneByOnePhase : public ListPhase {
   }
 
  private:
-  ProgressPtr progress_;
-  Order order_;
+  Candidate candidate(std::span<const std::string> names, size_t at,
+                      const std::string& dtype) override {
+    ops_.push_back(names[at]);
+    return {with_fallback(*progress_->base, names.subspan(at, 1), dtype), "op by op",
+            concat(names[at], " in ", dtype)};
+  }
+
   std::vector<std::string> ops_;
   size_t reported_ = 0;
 };
 
 /// More and more operators at once.
-class AccumulatedPhase : public ListPhase {
+class AccumulatedPhase : public OrderedPhase {
  public:
-  AccumulatedPhase(ProgressPtr progress, Order order)
-      : progress_(std::move(progress)), order_(order) {}
-
-  Result<std::vector<Candidate>> make(TuningContext& context) override {
-    std::vector<Candidate> list;
-    if (!progress_->base) return list;
-    OCTAVO_ASSIGN(const auto names, ordered_ops(context, *progress_, order_));
-    for (const std::string& dtype : context.config.fallback_dtypes) {
-      for (size_t count = 1; count <= names.size(); ++count) {
-        list.push_back({with_fallback(*progress_->base, {names.data(), count}, dtype),
-                        "accumulated",
-                        count == 1 ? concat(names[0], " in ", dtype)
-                                   : concat(count, " operators in ", dtype, ", the last of them ",
-                                            names[count - 1])});
-      }
-    }
-    return list;
-  }
+  using OrderedPhase::OrderedPhase;
 
  private:
-  ProgressPtr progress_;
-  Order order_;
+  Candidate candidate(std::span<const std::string> names, size_t at,
+                      const std::string& dtype) override {
+    return {with_fallback(*progress_->base, names.first(at + 1), dtype), "accumulated",
+            at == 0 ? concat(names[0], " in ", dtype)
+                    : concat(at + 1, " operators in ", dtype, ", the last of them ", names[at])};
+  }
 };
 
 /// Transformer blocks, from the bottom, more and more of them: the operators up to each attention

@@ -7,12 +7,6 @@
 namespace octavo {
 namespace {
 
-const OptionDef* find_option(const ConfigView& view, std::string_view name) {
-  const auto found =
-      std::ranges::find_if(view.fields, [&](const OptionDef& o) { return name == o.name; });
-  return found == view.fields.end() ? nullptr : &*found;
-}
-
 bool allows(const OptionDef& option, const std::string& value) {
   return option.choices.empty() ||
          std::ranges::any_of(option.choices, [&](const char* c) { return value == c; });
@@ -22,7 +16,7 @@ bool allows(const OptionDef& option, const std::string& value) {
 std::vector<std::string> values_of(const StaticQuantConfig& base, const char* name) {
   StaticQuantConfig copy = base;
   const ConfigView view = copy.view();
-  const OptionDef* option = find_option(view, name);
+  const OptionDef* option = find_option(view.fields, name);
   if (option == nullptr) return {};
   std::vector<std::string> values = {option_text(*option, *view.config)};
   const auto add = [&](const std::string& value) {
@@ -53,14 +47,14 @@ bool set_op(Recipe& recipe, const std::string& op, const OpChoice& choice) {
   for (QuantConfig& stage : recipe.stages) {
     ConfigView view = config_view(stage);
     const bool fits = std::ranges::all_of(choice, [&](const auto& setting) {
-      const OptionDef* option = find_option(view, setting.first);
+      const OptionDef* option = find_option(view.fields, setting.first);
       return option != nullptr && option->in_local && allows(*option, setting.second);
     });
     if (!fits) continue;
     ConfigBase& local = view.add_local(op);
     for (const auto& [name, value] : choice) {
       // Valid by what was checked above.
-      any = set_option(*find_option(view, name), local, value).has_value() || any;
+      any = set_option(*find_option(view.fields, name), local, value).has_value() || any;
     }
   }
   return any;
@@ -102,7 +96,7 @@ std::vector<Recipe> type_wise_recipes(const Recipe& base) {
       if (stage == nullptr) return recipes;
       for (const std::string& value : values_of(*stage, name)) {
         const ConfigView view = stage->view();
-        if (set_option(*find_option(view, name), *view.config, value)) next.push_back(copy);
+        if (set_option(*find_option(view.fields, name), *view.config, value)) next.push_back(copy);
       }
     }
     if (!next.empty()) recipes = std::move(next);

@@ -29,12 +29,6 @@ struct Options {
   bool resume = false, json = false;
 };
 
-std::string flag_name(const OptionDef& option) {
-  std::string name = concat("--", option.name);
-  std::ranges::replace(name, '_', '-');
-  return name;
-}
-
 Result<TuningConfig> make_config(const Options& options) {
   TuningConfig config;
   if (!options.config_file.empty()) {
@@ -50,7 +44,7 @@ Result<TuningConfig> make_config(const Options& options) {
     const auto given = options.fields.find(option.name);
     if (given == options.fields.end()) continue;
     if (const Status set = set_option(option, config, given->second); !set) {
-      throw CLI::ValidationError(flag_name(option), set.error().message);
+      throw CLI::ValidationError(flag_name(option.name), set.error().message);
     }
   }
   if (const Status valid = config.validate(); !valid) {
@@ -224,7 +218,7 @@ Verb add_autotune(CLI::App& app) {
   for (const OptionDef& field : TuningConfig::fields()) {
     TuningConfig copy = defaults;
     CLI::Option* option = verb->add_option_function<std::string>(
-                                  flag_name(field),
+                                  flag_name(field.name),
                                   [options, name = field.name](const std::string& text) {
                                     options->fields[name] = text;
                                   },

@@ -5,6 +5,7 @@
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
 #include "native/model_file.h"
+#include "runtime/quantize_view.h"
 
 namespace octavo::cli {
 namespace {
@@ -16,10 +17,6 @@ struct Options {
 
 std::string shape_text(const Graph& graph, const Value& value) {
   return graph.shape_string(value.shape);
-}
-
-bool is_conversion(const Node& node) {
-  return node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear;
 }
 
 /// "int8" and the like if the node works on integers that stand for real numbers; "" if not.

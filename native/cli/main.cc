@@ -33,10 +33,9 @@ void check_verb(const CLI::App& app, std::span<char*> arguments) {
     names.push_back(verb->get_name());
   }
   if (std::ranges::contains(names, std::string_view(arguments[1]))) return;
-  const std::string nearest = nearest_name(arguments[1], names);
   throw CLI::ValidationError(
       concat("there is no verb '", arguments[1], "'",
-             nearest.empty() ? "" : concat("; did you mean '", nearest, "'?")),
+             did_you_mean(arguments[1], names)),
       CLI::ExitCodes::ExtrasError);
 }
 

@@ -6,6 +6,12 @@
 
 namespace octavo::cli {
 
+std::string flag_name(std::string_view option) {
+  std::string name = concat("--", option);
+  std::ranges::replace(name, '_', '-');
+  return name;
+}
+
 void add_run_options(CLI::App& app, RunConfig& options, bool with_hint) {
   for (const RunConfig::Field& field : RunConfig::fields()) {
     if (!with_hint && field.text == &RunConfig::hint) continue;

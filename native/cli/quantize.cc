@@ -30,29 +30,12 @@ struct Options {
   bool json = false, check = true, explain = false, deterministic = false;
 };
 
-std::string flag_name(const OptionDef& option) {
-  std::string name = concat("--", option.name);
-  std::ranges::replace(name, '_', '-');
-  return name;
-}
-
-const OptionDef* find_option(std::span<const OptionDef> fields, std::string_view name) {
-  const auto found =
-      std::ranges::find_if(fields, [&](const OptionDef& o) { return name == o.name; });
-  return found == fields.end() ? nullptr : &*found;
-}
-
 std::vector<std::string> option_names(std::span<const ConfigView> views) {
   std::vector<std::string> names;
   for (const ConfigView& view : views) {
     for (const OptionDef& option : view.fields) names.emplace_back(option.name);
   }
   return names;
-}
-
-std::string did_you_mean(const std::string& name, std::span<const std::string> names) {
-  const std::string nearest = nearest_name(name, names);
-  return nearest.empty() ? "" : concat("; did you mean '", nearest, "'?");
 }
 
 void set_checked(const OptionDef& option, ConfigBase& config, const std::string& flag,
@@ -68,14 +51,13 @@ void set_global(std::span<ConfigView> views, const std::string& name, const std:
   for (const ConfigView& view : views) {
     const OptionDef* option = find_option(view.fields, name);
     if (option == nullptr) continue;
-    set_checked(*option, *view.config, flag_name(*option), value);
+    set_checked(*option, *view.config, flag_name(option->name), value);
     any = true;
   }
   if (any) return;
-  std::string flag = concat("--", name), stages;
-  std::ranges::replace(flag, '_', '-');
+  std::string stages;
   for (const ConfigView& view : views) stages += concat(stages.empty() ? "" : ", ", view.name);
-  throw CLI::ValidationError(flag, concat("no stage of the recipe (", stages, ") has this option"));
+  throw CLI::ValidationError(flag_name(name), concat("no stage of the recipe (", stages, ") has this option"));
 }
 
 /// NAME=FIELD:VALUE,FIELD:VALUE, in every stage that has one of the fields: what they do not say is
@@ -416,7 +398,7 @@ void add_config_flags(CLI::App& verb, const std::shared_ptr<Options>& options) {
   }
   for (const Flag& flag : flags) {
     CLI::Option* option = verb.add_option_function<std::string>(
-                                  flag_name(*flag.option),
+                                  flag_name(flag.option->name),
                                   [options, name = flag.option->name](const std::string& text) {
                                     options->fields[name] = text;
                                   },

@@ -37,6 +37,9 @@ Verb add_backends(CLI::App& app);
 
 // Options that several verbs have, and what follows from them.
 
+/// "--weight-dtype" for the config option "weight_dtype".
+std::string flag_name(std::string_view option);
+
 void add_run_options(CLI::App& app, RunConfig& options, bool with_hint = false);
 
 struct DataOptions {

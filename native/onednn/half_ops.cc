@@ -35,29 +35,11 @@ dnnl::primitive_attr user_scratchpad() {
   return attributes;
 }
 
-bool is_average(const Node& node) {
-  return node.kind == OpKind::kAveragePool || node.kind == OpKind::kGlobalAveragePool;
-}
-
-Result<ops::Window> pool_window(const Node& node, const Shape& x) {
-  if (node.kind == OpKind::kMaxPool || node.kind == OpKind::kAveragePool) {
-    return ops::read_window(node, x.dims().subspan(2), node.get_ints("kernel_shape"));
-  }
-  ops::Window window;
-  window.rank = x.rank() - 2;
-  for (int i = 0; i < window.rank; ++i) {
-    const auto at = static_cast<size_t>(i);
-    window.kernel[at] = x[i + 2];
-    window.stride[at] = window.dilation[at] = 1;
-  }
-  return window;
-}
-
 bool supports_pool(const PlanGraph& graph, const Node& node) {
   if (!is_native_half(graph, node.input(0)) || node.output(1) != kNoValue) return false;
   const Shape &x = graph.info(node.input(0)).shape, &y = graph.info(node.output(0)).shape;
   if (x.rank() < 3 || x.rank() > 5 || x.elements() == 0 || y.elements() == 0) return false;
-  const auto window = pool_window(node, x);
+  const auto window = ops::pool_window(node, x);
   if (!window) return false;
   for (int d = 0; d < window->rank; ++d) {
     // oneDNN has no windows that lie in the padding alone, and counts in the mean what ceil_mode
@@ -65,7 +47,7 @@ bool supports_pool(const PlanGraph& graph, const Node& node) {
     const auto i = static_cast<size_t>(d);
     const int64_t end = window_end_pad(*window, d, x[d + 2], y[d + 2]);
     if (end >= window->kernel[i] || window->dilation[i] != 1 ||
-        (end > window->pad_end[i] && is_average(node))) {
+        (end > window->pad_end[i] && ops::is_average_pool(node.kind))) {
       return false;
     }
   }
@@ -74,7 +56,7 @@ bool supports_pool(const PlanGraph& graph, const Node& node) {
 
 Result<std::unique_ptr<Step>> create_pool(const PlanGraph& graph, const Node& node, Layout layout) {
   const TensorInfo &x = graph.info(node.input(0)), &y = graph.info(node.output(0));
-  OCTAVO_ASSIGN(const ops::Window window, pool_window(node, x.shape));
+  OCTAVO_ASSIGN(const ops::Window window, ops::pool_window(node, x.shape));
   return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
     dnnl::memory::dims kernel, strides, dilates, begin, end;
     for (int d = 0; d < window.rank; ++d) {
@@ -86,7 +68,7 @@ Result<std::unique_ptr<Step>> create_pool(const PlanGraph& graph, const Node& no
       end.push_back(window_end_pad(window, d, x.shape[d + 2], y.shape[d + 2]));
     }
     const auto algorithm =
-        !is_average(node) ? dnnl::algorithm::pooling_max
+        !ops::is_average_pool(node.kind) ? dnnl::algorithm::pooling_max
         : node.kind == OpKind::kAveragePool && node.get_int("count_include_pad") != 0
             ? dnnl::algorithm::pooling_avg_include_padding
             : dnnl::algorithm::pooling_avg_exclude_padding;

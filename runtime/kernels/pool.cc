@@ -11,39 +11,17 @@ namespace {
 
 using ops::Span;
 
-bool is_global(const Node& node) {
-  return node.kind == OpKind::kGlobalAveragePool || node.kind == OpKind::kGlobalMaxPool;
-}
-bool is_average(const Node& node) {
-  return node.kind == OpKind::kGlobalAveragePool || node.kind == OpKind::kAveragePool;
-}
-
-// Global pools have one window that covers everything.
-Result<ops::Window> window_of(const Node& node, const Shape& x) {
-  if (!is_global(node)) {
-    return ops::read_window(node, x.dims().subspan(2), node.get_ints("kernel_shape"));
-  }
-  ops::Window window;
-  window.rank = x.rank() - 2;
-  for (int i = 0; i < window.rank; ++i) {
-    const auto at = static_cast<size_t>(i);
-    window.kernel[at] = x[i + 2];
-    window.stride[at] = window.dilation[at] = 1;
-  }
-  return window;
-}
-
 bool has_kernel(const PlanGraph& graph, const Node& node) {
   const ValueId x = node.input(0), y = node.output(0);
   const Shape& shape = graph.info(x).shape;
   if (graph.is_constant(x) || node.output(1) != kNoValue || shape.rank() < 3 || shape.rank() > 5 ||
-      graph.info(y).shape.elements() == 0 || shape.elements() == 0 || !window_of(node, shape)) {
+      graph.info(y).shape.elements() == 0 || shape.elements() == 0 || !ops::pool_window(node, shape)) {
     return false;
   }
   if (is_f32(graph, x) && is_f32(graph, y)) return true;
   const QuantParams *qx = int8_params(graph, x), *qy = int8_params(graph, y);
   if (qx == nullptr || qy == nullptr) return false;
-  return is_average(node) || (*qx == *qy && graph.info(x).dtype == graph.info(y).dtype);
+  return ops::is_average_pool(node.kind) || (*qx == *qy && graph.info(x).dtype == graph.info(y).dtype);
 }
 
 PoolType type_of(const PlanGraph& graph, ValueId id) {
@@ -60,7 +38,7 @@ class PoolStep : public KernelStep {
     std::unique_ptr<PoolStep> step(new PoolStep(graph, node));
     const Shape& x = graph.info(node.input(0)).shape;
     const Shape& y = graph.info(node.output(0)).shape;
-    OCTAVO_ASSIGN(ops::Window window, window_of(node, x));
+    OCTAVO_ASSIGN(ops::Window window, ops::pool_window(node, x));
     window = ops::to_three(window);
     step->in_ = ops::to_three(x.dims().subspan(2));
     const ops::Spatial out = ops::to_three(y.dims().subspan(2));
@@ -112,7 +90,7 @@ class PoolStep : public KernelStep {
  private:
   PoolStep(const PlanGraph& graph, const Node& node)
       : KernelStep(graph, node),
-        kind_(is_average(node) ? PoolKind::kAverage : PoolKind::kMax),
+        kind_(ops::is_average_pool(node.kind) ? PoolKind::kAverage : PoolKind::kMax),
         type_in_(type_of(graph, node.input(0))),
         type_out_(type_of(graph, node.output(0))) {
     if (kind_ == PoolKind::kAverage && type_in_ != PoolType::kF32) {

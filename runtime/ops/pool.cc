@@ -138,16 +138,11 @@ PoolGeometry global_geometry(const Shape& x) {
 }
 
 // Geometry and output of a pool that may be global.
-bool is_global(const Node& node) {
-  return node.kind == OpKind::kGlobalAveragePool || node.kind == OpKind::kGlobalMaxPool ||
-         node.kind == OpKind::kGlobalLpPool;
-}
-
 Result<PoolGeometry> prepare(KernelContext& c, TensorView& y) {
   const TensorView& x = c.in(0);
   Window window;
   Shape out;
-  const bool global = is_global(c.node);
+  const bool global = is_global_pool(c.node.kind);
   if (global) {
     OCTAVO_TRY(check_rank(x.shape, 0));
     out = x.shape;
@@ -204,7 +199,7 @@ void average_bytes(const PoolGeometry& g, const TensorView& x, const TensorView&
 }
 
 bool includes_pad(const Node& node) {
-  return !is_global(node) && node.get_int("count_include_pad") != 0;
+  return !is_global_pool(node.kind) && node.get_int("count_include_pad") != 0;
 }
 
 Status average_double(KernelContext& c) {
@@ -263,12 +258,12 @@ Status max_wide(KernelContext& c) {
   TensorView y;
   OCTAVO_ASSIGN(const PoolGeometry g, prepare(c, y));
   int64_t* indices = nullptr;
-  if (!is_global(c.node) && c.has_output(1)) {
+  if (!is_global_pool(c.node.kind) && c.has_output(1)) {
     OCTAVO_ASSIGN(const TensorView out, c.make_output(1, DType::kI64, y.shape));
     indices = out.as<int64_t>();
   }
   // Indices count row-major, or column-major within a plane.
-  const bool column_major = !is_global(c.node) && c.node.get_int("storage_order") != 0;
+  const bool column_major = !is_global_pool(c.node.kind) && c.node.get_int("storage_order") != 0;
   const auto [step_d, step_h, step_w] = column_major ? Spatial{g.in[1] * g.in[2], 1, g.in[1]}
                                                      : Spatial{g.in[1] * g.in[2], g.in[2], 1};
   if (y.elements() == 0) return {};

@@ -87,6 +87,27 @@ Result<Window> read_window(const Node& node, std::span<const int64_t> input,
   return window;
 }
 
+bool is_global_pool(OpKind kind) {
+  return kind == OpKind::kGlobalAveragePool || kind == OpKind::kGlobalMaxPool ||
+         kind == OpKind::kGlobalLpPool;
+}
+
+bool is_average_pool(OpKind kind) {
+  return kind == OpKind::kAveragePool || kind == OpKind::kGlobalAveragePool;
+}
+
+Result<Window> pool_window(const Node& node, const Shape& x) {
+  const auto sizes = x.dims().subspan(2);
+  if (!is_global_pool(node.kind)) return read_window(node, sizes, node.get_ints("kernel_shape"));
+  Window window;
+  window.rank = static_cast<int>(sizes.size());
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    window.kernel[i] = sizes[i];
+    window.stride[i] = window.dilation[i] = 1;
+  }
+  return window;
+}
+
 Result<int64_t> window_output(const Window& window, int i, int64_t input, bool ceil_mode) {
   const auto at = static_cast<size_t>(i);
   const int64_t extent = window.extent(i), stride = window.stride[at];

@@ -33,6 +33,12 @@ struct Window {
 Result<Window> read_window(const Node& node, std::span<const int64_t> input,
                            std::span<const int64_t> kernel);
 
+bool is_global_pool(OpKind kind);
+bool is_average_pool(OpKind kind);
+/// The window of a pool over an input of shape `x` (N, C, spatial...). A global pool has one, which
+/// covers everything. Errors: as read_window.
+Result<Window> pool_window(const Node& node, const Shape& x);
+
 /// Output size of a forward window along dimension i for an input of size `input`; symbols survive
 /// where the size does not change. An error if the kernel does not fit.
 Result<int64_t> window_output(const Window& window, int i, int64_t input, bool ceil_mode);
