@@ -198,8 +198,7 @@ Status check_patterns(const Graph& graph, std::span<const std::string> local,
       return {};
     }
     return fail(ErrorCode::kNotFound, where, " '", pattern,
-                "' matches no node or operator type of the model",
-                did_you_mean(pattern, names));
+                "' matches no node or operator type of the model", did_you_mean(pattern, names));
   };
   for (const std::string& pattern : local) {
     OCTAVO_TRY(check("the local configuration", pattern));

@@ -122,8 +122,7 @@ Result<std::vector<std::string>> ordered_ops(TuningContext& context, const Progr
 /// Operators fall back in an order.
 class OrderedPhase : public ListPhase {
  public:
-  OrderedPhase(ProgressPtr progress, Order order)
-      : progress_(std::move(progress)), order_(order) {}
+  OrderedPhase(ProgressPtr progress, Order order) : progress_(std::move(progress)), order_(order) {}
 
   Result<std::vector<Candidate>> make(TuningContext& context) override {
     std::vector<Candidate> list;

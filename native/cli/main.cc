@@ -34,8 +34,7 @@ void check_verb(const CLI::App& app, std::span<char*> arguments) {
   }
   if (std::ranges::contains(names, std::string_view(arguments[1]))) return;
   throw CLI::ValidationError(
-      concat("there is no verb '", arguments[1], "'",
-             did_you_mean(arguments[1], names)),
+      concat("there is no verb '", arguments[1], "'", did_you_mean(arguments[1], names)),
       CLI::ExitCodes::ExtrasError);
 }
 

@@ -57,7 +57,8 @@ void set_global(std::span<ConfigView> views, const std::string& name, const std:
   if (any) return;
   std::string stages;
   for (const ConfigView& view : views) stages += concat(stages.empty() ? "" : ", ", view.name);
-  throw CLI::ValidationError(flag_name(name), concat("no stage of the recipe (", stages, ") has this option"));
+  throw CLI::ValidationError(flag_name(name),
+                             concat("no stage of the recipe (", stages, ") has this option"));
 }
 
 /// NAME=FIELD:VALUE,FIELD:VALUE, in every stage that has one of the fields: what they do not say is

@@ -15,13 +15,15 @@ bool has_kernel(const PlanGraph& graph, const Node& node) {
   const ValueId x = node.input(0), y = node.output(0);
   const Shape& shape = graph.info(x).shape;
   if (graph.is_constant(x) || node.output(1) != kNoValue || shape.rank() < 3 || shape.rank() > 5 ||
-      graph.info(y).shape.elements() == 0 || shape.elements() == 0 || !ops::pool_window(node, shape)) {
+      graph.info(y).shape.elements() == 0 || shape.elements() == 0 ||
+      !ops::pool_window(node, shape)) {
     return false;
   }
   if (is_f32(graph, x) && is_f32(graph, y)) return true;
   const QuantParams *qx = int8_params(graph, x), *qy = int8_params(graph, y);
   if (qx == nullptr || qy == nullptr) return false;
-  return ops::is_average_pool(node.kind) || (*qx == *qy && graph.info(x).dtype == graph.info(y).dtype);
+  return ops::is_average_pool(node.kind) ||
+         (*qx == *qy && graph.info(x).dtype == graph.info(y).dtype);
 }
 
 PoolType type_of(const PlanGraph& graph, ValueId id) {
