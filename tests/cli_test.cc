@@ -191,7 +191,6 @@ TEST_F(Cli, WrongUsageIsExitCode2) {
                  "NAME=FIELD:VALUE");
   expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --set-local fc=act_dtpe:fp32",
                  2, "did you mean 'act_dtype'");
-  expect_failure("run @m.octavo --input z=@data.npy --output-dir @o", 2, "no input 'z'");
   expect_failure("bench @m.octavo --shape 1xx4", 2, "1xx4");
 }
 
@@ -213,6 +212,7 @@ TEST_F(Cli, BadInputIsExitCode1AndLeavesNoOutput) {
   expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --set-local f=act_dtype:fp32",
                  1, "'f'");
   expect_failure("eval @m.octavo --data @wide.npy", 1, "Nx4");
+  expect_failure("run @m.octavo --input z=@data.npy --output-dir @o", 1, "no input 'z'");
   ASSERT_TRUE(write_npy(dir_.path("unlabelled.npy"), *Tensor::create(DType::kF32, {2, 4})));
   expect_failure("eval @m.octavo --data @unlabelled.npy", 1, "--labels");
   ASSERT_TRUE(write_npy(dir_.path("ints.npy"), *Tensor::create(DType::kI64, {2, 4})));

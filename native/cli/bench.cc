@@ -85,8 +85,8 @@ Result<NamedTensors> make_inputs(const Graph& graph, const Options& options) {
   const std::vector<std::string> names = input_names(graph);
   std::vector<std::pair<std::string, Shape>> shapes;
   for (const std::string& text : options.shapes) {
-    const auto [name, shape] = split_assignment("--shape", text, names);
-    shapes.emplace_back(name, parse_shape(shape));
+    OCTAVO_ASSIGN(const auto assignment, split_assignment("--shape", text, names));
+    shapes.emplace_back(assignment.first, parse_shape(assignment.second));
   }
   Random random(options.seed);
   NamedTensors inputs;

@@ -64,25 +64,23 @@ void print_json(const Json& object) {
   std::printf("%s\n", object.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
 }
 
-std::pair<std::string, std::string> split_assignment(const std::string& option,
-                                                     const std::string& text,
-                                                     std::span<const std::string> names) {
+Result<std::pair<std::string, std::string>> split_assignment(const std::string& option,
+                                                             const std::string& text,
+                                                             std::span<const std::string> names) {
   for (size_t at = text.find('='); at != std::string::npos; at = text.find('=', at + 1)) {
     const std::string name = text.substr(0, at);
-    if (std::ranges::contains(names, name)) return {name, text.substr(at + 1)};
+    if (std::ranges::contains(names, name)) return std::pair(name, text.substr(at + 1));
   }
   const size_t equals = text.find('=');
-  if (equals == std::string::npos && names.size() == 1) return {names.front(), text};
+  if (equals == std::string::npos && names.size() == 1) return std::pair(names.front(), text);
   std::string known;
   for (const std::string& name : names) known += concat(known.empty() ? "'" : ", '", name, "'");
-  const std::string nearest =
-      nearest_name(text.substr(0, equals), std::vector<std::string>(names.begin(), names.end()));
-  throw CLI::ValidationError(
-      option, equals == std::string::npos
-                  ? concat("'", text, "' must be NAME=VALUE; the model's inputs are ", known)
-                  : concat("the model has no input '", text.substr(0, equals), "'; ",
-                           nearest.empty() ? concat("its inputs are ", known)
-                                           : concat("did you mean '", nearest, "'?")));
+  if (equals == std::string::npos) {
+    throw CLI::ValidationError(
+        option, concat("'", text, "' must be NAME=VALUE; the model's inputs are ", known));
+  }
+  return fail(ErrorCode::kNotFound, option, ": the model has no input '", text.substr(0, equals),
+              "'; its inputs are ", known, did_you_mean(text.substr(0, equals), names));
 }
 
 std::vector<std::string> input_names(const Graph& graph) {
@@ -95,7 +93,8 @@ Result<NamedTensors> read_inputs(const Graph& graph, const std::vector<std::stri
   const std::vector<std::string> names = input_names(graph);
   NamedTensors feeds;
   for (const std::string& assignment : assignments) {
-    auto [name, file] = split_assignment("--input", assignment, names);
+    OCTAVO_ASSIGN(auto input, split_assignment("--input", assignment, names));
+    auto& [name, file] = input;
     OCTAVO_ASSIGN(Tensor tensor, read_npy(file));
     feeds.emplace_back(std::move(name), std::move(tensor));
   }

@@ -58,9 +58,9 @@ Result<int> run(const Options& options) {
         (fs::path(options.output_dir) / (safe_file_name(name, taken) + ".npy")).string());
     OCTAVO_ASSIGN(contents.emplace_back(), npy_bytes(tensor));
     for (const std::string& input : options.inputs) {
-      const std::string file =
-          split_assignment("--input", input, input_names(loaded.model.graph())).second;
-      if (is_same_file(files.back(), file)) {
+      OCTAVO_ASSIGN(const auto assignment,
+                    split_assignment("--input", input, input_names(loaded.model.graph())));
+      if (is_same_file(files.back(), assignment.second)) {
         throw CLI::ValidationError("--output-dir", concat("'", files.back(), "' is an input file"));
       }
     }

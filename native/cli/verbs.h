@@ -55,10 +55,10 @@ void add_json_flag(CLI::App& app, bool& json);
 void print_json(const Json& object);
 
 /// "NAME=VALUE" split at the first "=" that leaves one of `names`; VALUE alone if there is one
-/// name. Throws CLI::ValidationError if no name fits.
-std::pair<std::string, std::string> split_assignment(const std::string& option,
-                                                     const std::string& text,
-                                                     std::span<const std::string> names);
+/// name. Error kNotFound if no name fits; throws CLI::ValidationError if there is no "=".
+Result<std::pair<std::string, std::string>> split_assignment(const std::string& option,
+                                                             const std::string& text,
+                                                             std::span<const std::string> names);
 std::vector<std::string> input_names(const Graph& graph);
 
 /// A feed for every --input NAME=FILE.npy.
