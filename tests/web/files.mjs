@@ -6,18 +6,8 @@ function chunk(type, data) {
   const out = Buffer.alloc(body.length + 8);
   out.writeUInt32BE(data.length, 0);
   body.copy(out, 4);
-  out.writeUInt32BE(crc(body), out.length - 4);
+  out.writeUInt32BE(crc32(body), out.length - 4);
   return out;
-}
-// Node has had its own since version 22.
-function crc(bytes) {
-  if (crc32) return crc32(bytes);
-  let value = ~0;
-  for (const byte of bytes) {
-    value ^= byte;
-    for (let bit = 0; bit < 8; bit++) value = (value >>> 1) ^ (value & 1 ? 0xedb88320 : 0);
-  }
-  return ~value >>> 0;
 }
 
 /** A PNG file of 8-bit pixels, grey or RGB. */

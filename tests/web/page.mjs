@@ -9,6 +9,7 @@ const types = {
   ".css": "text/css",
   ".html": "text/html",
   ".js": "text/javascript",
+  ".svg": "image/svg+xml",
   ".mjs": "text/javascript",
   ".wasm": "application/wasm",
 };
@@ -52,11 +53,26 @@ export function serve(routes, headers = {}) {
   return new Promise((done) => server.listen(0, "127.0.0.1", () => done(server)));
 }
 
+// Nothing of the browser's own, and a camera that shows a test picture.
+const args = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-background-networking",
+  "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream",
+];
 let browser;
-/** Calls body(page, complaints) with a page of such a server. `complaints`: what the console says. */
-export async function withPage(routes, body, { isolated = false, csp = true, path = "" } = {}) {
-  browser ??= chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
-  const context = await (await browser).newContext();
+/**
+ * Calls body(page, complaints) with a page of such a server. `complaints`: what the console says.
+ * `view`: what Playwright's contexts take (viewport, colorScheme, ...).
+ */
+export async function withPage(
+  routes,
+  body,
+  { isolated = false, csp = true, path = "", view = {} } = {},
+) {
+  browser ??= chromium.launch({ executablePath: "/usr/bin/chromium", args });
+  const context = await (await browser).newContext(view);
   const server = await serve(routes, {
     ...(isolated ? isolation : {}),
     ...(csp ? { "content-security-policy": policy } : {}),

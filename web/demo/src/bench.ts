@@ -154,7 +154,7 @@ async function run({ signal, onStep }: Task) {
           : { bytes: candidate.onnx, onnxRuntime: runtime! };
       try {
         row.loadMs = (await lab("open", row.id, contestant)).loadMs;
-        await lab("run", row.id, feeds);
+        await lab("answer", row.id, feeds);
       } catch (error) {
         row.error = (error as Error).message;
       }

@@ -56,14 +56,14 @@ export function histogram(place: HTMLElement, { histogram, low, high }: TensorDi
   const xs = float.map((_, i) => min + (i + 0.5) * width);
   // Roots: a few values far out are what clipping is about, and must be seen beside thousands.
   const heights = (counts: readonly number[]) => counts.map(Math.sqrt);
-  const series = (label: string, color: string): uPlot.Series => ({
-    label,
-    stroke: color,
-    fill: withAlpha(color, 0.18),
-    width: 1.5,
+  // One is an area, the other a line, so that both are seen where they coincide.
+  const series = (options: uPlot.Series): uPlot.Series => ({
     points: { show: false },
     paths: uPlot.paths.stepped!({ align: 0 } as never),
+    ...options,
   });
+  const area = series({ fill: withAlpha(cssColor("--float"), 0.45), width: 0 });
+  const outline = series({ stroke: cssColor("--int8"), width: 1.5 });
   const thresholds = (plot: uPlot) => {
     const { ctx, bbox } = plot;
     ctx.save();
@@ -94,8 +94,8 @@ export function histogram(place: HTMLElement, { histogram, low, high }: TensorDi
           legend: { show: false },
           cursor: { show: false },
           scales: { x: { time: false, range }, y: { range: (_, __, top) => [0, top * 1.05 || 1] } },
-          axes: [axis({ label: "value" }), axis({ show: false })],
-          series: [{}, series("float", cssColor("--float")), series("int8", cssColor("--int8"))],
+          axes: [axis({ label: "value", size: 32 }), axis({ show: false })],
+          series: [{}, area, outline],
           hooks: { draw: [thresholds] },
         },
         [xs, heights(float), heights(quantized)],
@@ -185,7 +185,7 @@ export function trialPlot(
             },
           },
           axes: [
-            axis({ label: "latency", values: (_, ticks) => ticks.map(ms) }),
+            axis({ label: "latency", size: 32, values: (_, ticks) => ticks.map(ms) }),
             axis({
               label: "accuracy",
               size: 64,

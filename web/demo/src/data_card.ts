@@ -108,7 +108,7 @@ function showData() {
         { class: "warning" },
         "Noise is not what the model was made for: ranges will be wrong, and nothing can be said about accuracy. Good for size and speed only.",
       ),
-    h("p", { class: "soft" }, [use, labels].filter(Boolean).join(" ")),
+    h("p", { class: "soft use" }, [use, labels].filter(Boolean).join(" ")),
     h(
       "ul",
       { class: "thumbs", "aria-label": "Samples" },

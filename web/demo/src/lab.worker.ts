@@ -70,13 +70,18 @@ const functions = {
     runners.delete(slot);
     await runner?.close();
   },
-  /** The first output, and how long the run took. */
+  /** The first output, and how long a run takes: of many, if it is short for the clock. */
   async run(slot: string, feeds: Feeds): Promise<Output & { ms: number }> {
     const runner = runnerOf(slot);
     const start = performance.now();
-    const output = await runner.run(feeds);
-    return { ...output, ms: performance.now() - start };
+    for (let runs = 1; ; runs++) {
+      const output = await runner.run(feeds);
+      const elapsed = performance.now() - start;
+      if (elapsed > 2) return { ...output, ms: elapsed / runs };
+    }
   },
+  /** The first output alone. */
+  answer: (slot: string, feeds: Feeds): Promise<Output> => runnerOf(slot).run(feeds),
   /**
    * One turn of a race: runs for about `turnMs`, and gives the milliseconds of each timed stretch,
    * divided by the runs in it. A stretch is long enough for the clock, whose steps are up to 0.1 ms.

@@ -14,9 +14,6 @@ let line: ProgressLine | undefined;
 
 /** Signal over noise in dB as a share of the signal. */
 const errorOf = (db: number) => 10 ** (-db / 20);
-/** Lengths of bars: 0.01 % has none, 100 % fills the track; each step of ten is as long. */
-const length = (db: number) => Math.max(0.01, Math.min(1, (Math.log10(errorOf(db)) + 4) / 4));
-
 const dbOf = ({ ownSqnrDb, sqnrDb }: OpDiagnosis) => ownSqnrDb ?? sqnrDb ?? undefined;
 
 function rowsOf({ recipe, diagnosis }: Outcome): OpDiagnosis[] {
@@ -34,11 +31,12 @@ async function toggle(outcome: Outcome, { node }: OpDiagnosis) {
     ?.focus();
 }
 
-function row(outcome: Outcome, op: OpDiagnosis) {
+/** `worst`: the largest error, whose bar fills the track. */
+function row(outcome: Outcome, op: OpDiagnosis, worst: number) {
   const db = dbOf(op);
   const kept = keepsFloat(outcome.recipe, op.node);
   const bar = h("span", { class: "bar-fill" });
-  bar.style.inlineSize = kept || db === undefined ? "0" : `${100 * length(db)}%`;
+  bar.style.inlineSize = kept || db === undefined ? "0" : `${(100 * errorOf(db)) / worst}%`;
   const said = kept ? "float" : db === undefined ? "–" : percent(errorOf(db), 2);
   const choose = h(
     "button",
@@ -110,6 +108,7 @@ function show() {
   }
   const rows = rowsOf(outcome);
   if (!rows.some(({ tensor }) => tensor === selected)) selected = rows[0]?.tensor;
+  const worst = Math.max(1e-9, ...rows.map((op) => errorOf(dbOf(op) ?? 200)));
   const sort = (value: Order, label: string) =>
     h(
       "button",
@@ -148,7 +147,7 @@ function show() {
       h(
         "ul",
         { class: "layer-list", tabindex: 0, "aria-label": "Operators" },
-        ...rows.map((op) => row(outcome, op)),
+        ...rows.map((op) => row(outcome, op, worst)),
       ),
       h(
         "figure",

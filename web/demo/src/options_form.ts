@@ -4,10 +4,18 @@ import { field, h, select } from "./dom";
 
 type Options = Record<string, unknown>;
 
-/** "weightGranularity" becomes "Weight granularity". */
+const longer: Record<string, string> = {
+  act: "activation",
+  dtype: "type",
+  sym: "symmetric",
+  prob: "probability",
+};
+
+/** "actAlgorithm" becomes "Activation algorithm". */
 export function label(name: string): string {
-  const words = name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-  return words.charAt(0).toUpperCase() + words.slice(1);
+  const words = name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).split(" ");
+  const text = words.map((word) => longer[word] ?? word).join(" ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 const textOf = (value: unknown) => (Array.isArray(value) ? value.join(", ") : String(value));
@@ -60,7 +68,7 @@ function control(option: OptionSchema, value: unknown, set: (value: unknown) => 
 const same = (a: unknown, b: unknown) => textOf(a) === textOf(b);
 
 /**
- * The options of `first` at hand, the others folded away. `change` gets what differs from the
+ * After the fields of `lead`, the options of `first` at hand, the others folded away. `change` gets what differs from the
  * defaults.
  */
 export function optionsForm(
@@ -68,6 +76,7 @@ export function optionsForm(
   values: Options,
   first: readonly string[],
   change: (values: Options) => void,
+  lead: readonly HTMLElement[] = [],
 ): HTMLElement {
   const current = { ...values };
   const make = (option: OptionSchema) => {
@@ -90,7 +99,7 @@ export function optionsForm(
   return h(
     "div",
     { class: "options" },
-    main.length > 0 && h("div", { class: "fields" }, ...main.map(make)),
+    h("div", { class: "fields" }, ...lead, ...main.map(make)),
     rest.length > 0 &&
       h(
         "details",

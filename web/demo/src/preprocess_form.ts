@@ -1,4 +1,5 @@
 // How images become numbers, and what the network then sees.
+import type { DataKind } from "./dataset";
 import { $, field, fill, h, select } from "./dom";
 import { feedsOf, imageInput, type Sample } from "./feeds";
 import { shape } from "./format";
@@ -135,6 +136,7 @@ interface Preview {
   note: HTMLElement;
 }
 let shown: Preview | undefined;
+let shownKind: DataKind | undefined;
 
 /** The tensor that the first sample becomes, painted, with its range. */
 async function preview(sample: Sample, { figure, note }: Preview) {
@@ -174,12 +176,14 @@ function show() {
   const focused = [...card.querySelectorAll<HTMLElement>("select, input")].indexOf(
     document.activeElement as HTMLElement,
   );
-  const wasOpen = card.querySelector("details")?.open ?? data.kind !== "digits";
+  const details = shownKind === data.kind ? card.querySelector("details") : null;
+  const open = details?.open ?? data.kind !== "digits";
+  shownKind = data.kind;
   fill(
     card,
     h(
       "details",
-      { open: wasOpen },
+      { open },
       h("summary", {}, "From a sample to the network’s input"),
       h(
         "div",

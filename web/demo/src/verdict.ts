@@ -34,8 +34,8 @@ export interface Verdict {
   /** Mean of relative errors, of other models. */
   error?: number;
   latency?: Pair<Timing>;
-  /** Bytes of the files: as opened, and as .octavo and .onnx. */
-  size: { float: number; compact: number; onnx: number };
+  /** Bytes of the files: both in the float file's format, and the quantized model in the other. */
+  size: Pair<number> & { format: string; other: number; otherFormat: string };
   /** Bytes that a run needs: constants and activations. */
   memory?: Pair<number>;
   worst: Judged[];
@@ -99,7 +99,10 @@ export async function judge(
   for await (const { sample, label, feeds } of samples) {
     signal?.throwIfAborted();
     const batch = batchOf(feeds);
-    const outputs = [await lab("run", "float", feeds), await lab("run", "int8", feeds)] as const;
+    const outputs = [
+      await lab("answer", "float", feeds),
+      await lab("answer", "int8", feeds),
+    ] as const;
     const rows = outputs.map(({ data }) => firstRow(data, batch));
     const [a, b] = rows as [ArrayLike<number>, ArrayLike<number>];
     classifier &&= isClassifier(outputs[0].dims, batch);
@@ -160,7 +163,7 @@ export interface Headline {
 /** The verdict in a sentence or two; plain where it is bad. */
 export function headline(verdict: Verdict): Headline {
   const { size, latency, accuracy, agreement, error, synthetic } = verdict;
-  const smaller = size.float / size.compact;
+  const smaller = size.float / size.int8;
   const faster = latency ? latency.float.medianMs / latency.int8.medianMs : undefined;
   const parts: string[] = [];
   parts.push(

@@ -23,7 +23,7 @@ function measure(
     bar.style.inlineSize = `${(100 * sizes[of]) / most}%`;
     return h(
       "td",
-      { class: of },
+      { class: of, role: "cell" },
       h("span", { class: "number" }, values[of]),
       h("span", { class: "bar-track", "aria-hidden": "true" }, bar),
     );
@@ -31,11 +31,11 @@ function measure(
   const mood = good === undefined ? "" : good ? "good" : "bad";
   return h(
     "tr",
-    {},
-    h("th", { scope: "row" }, name, note && h("small", {}, note)),
+    { role: "row" },
+    h("th", { scope: "row", role: "rowheader" }, name, note && h("small", {}, note)),
     cell("float"),
     cell("int8"),
-    h("td", { class: `change ${mood}` }, change),
+    h("td", { class: `change ${mood}`, role: "cell" }, change),
   );
 }
 
@@ -54,15 +54,15 @@ const interval = (share: Share) => {
 
 export function rowsOf({ size, latency, memory, accuracy }: Verdict) {
   const rows: HTMLElement[] = [];
-  const compact = ratio(size.float, size.compact, "smaller", "larger");
+  const smaller = ratio(size.float, size.int8, "smaller", "larger");
   rows.push(
     measure(
       "Size",
-      { float: bytes(size.float), int8: bytes(size.compact) },
-      { float: size.float, int8: size.compact },
-      compact.change,
-      compact.good,
-      `.octavo; as .onnx ${bytes(size.onnx)}`,
+      { float: bytes(size.float), int8: bytes(size.int8) },
+      size,
+      smaller.change,
+      smaller.good,
+      `${size.format}; as ${size.otherFormat} ${bytes(size.other)}`,
     ),
   );
   if (latency) {
@@ -115,9 +115,9 @@ export function rowsOf({ size, latency, memory, accuracy }: Verdict) {
 const single = (name: string, value: string, note: string) =>
   h(
     "tr",
-    {},
-    h("th", { scope: "row" }, name, h("small", {}, note)),
-    h("td", { class: "whole", colspan: 3 }, value),
+    { role: "row" },
+    h("th", { scope: "row", role: "rowheader" }, name, h("small", {}, note)),
+    h("td", { class: "whole", colspan: 3, role: "cell" }, value),
   );
 
 function show() {
@@ -141,7 +141,7 @@ function show() {
       { class: "scroll", tabindex: 0, role: "region", "aria-label": "Figures of both models" },
       h(
         "table",
-        { class: "measures" },
+        { class: "measures", role: "table" },
         h(
           "thead",
           {},
@@ -226,7 +226,7 @@ function showDisagreements({ verdict }: Outcome) {
   fill(
     place,
     h("h3", {}, "Where they disagree most"),
-    h("ul", { class: "judged" }, ...verdict.worst.slice(0, 8).map(judgedCard)),
+    h("ul", { class: "judged" }, ...verdict.worst.slice(0, 6).map(judgedCard)),
   );
 }
 

@@ -17,7 +17,7 @@ import { lab } from "./lab";
 import { guess, presets } from "./preprocess";
 import { toConfigs, type Recipe } from "./recipe";
 import { change, state, type OpenModel, type Outcome } from "./state";
-import { judge, timeBoth, type TestSample } from "./verdict";
+import { judge, timeBoth, type TestSample, type Verdict } from "./verdict";
 
 /** What a run is at: for progress bars. `share` 0 to 1; undefined: unknown. */
 export interface Step {
@@ -166,6 +166,7 @@ export async function quantize(recipe: Recipe, task: Task): Promise<void> {
   const { signal, onStep } = task;
   const { seen } = split(data, recipe.samples);
   change({ busy: true });
+  const start = performance.now();
   try {
     const small = await quantizeModel(
       model.model,
@@ -175,8 +176,10 @@ export async function quantize(recipe: Recipe, task: Task): Promise<void> {
       null,
       { signal, onProgress: (event) => onStep(stepOf(event)) },
     );
+    performance.measure("quantized", { start });
     try {
       const outcome = await examine(recipe, small, small.report, task);
+      performance.measure("judged", { start });
       const last = state.outcome;
       change({ recipe, outcome });
       void last?.model.dispose();
@@ -187,6 +190,13 @@ export async function quantize(recipe: Recipe, task: Task): Promise<void> {
   } finally {
     change({ busy: false });
   }
+}
+
+/** Like is compared with like: a small .onnx file with the float one. */
+function sizesOf({ name, bytes }: OpenModel, octavo: number, onnx: number): Verdict["size"] {
+  return extension(name) === "octavo"
+    ? { float: bytes, int8: octavo, format: ".octavo", other: onnx, otherFormat: ".onnx" }
+    : { float: bytes, int8: onnx, format: ".onnx", other: octavo, otherFormat: ".octavo" };
 }
 
 /** Everything that the page shows of a quantized model. */
@@ -237,7 +247,7 @@ export async function examine(
       ...(accuracy ? { accuracy } : {}),
       ...(error === undefined ? {} : { error }),
       latency,
-      size: { float: model.bytes, compact: compact.length, onnx: onnx.length },
+      size: sizesOf(model, compact.length, onnx.length),
       worst,
       backend: `${backend}, ${threads === 1 ? "one thread" : `${threads} threads`}`,
       synthetic: data.kind === "synthetic",
