@@ -1,7 +1,8 @@
 // What the demo's tests share: the built page, opened at different sizes and ways.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "vite";
 import { root, tool, withFolder } from "../harness.mjs";
@@ -9,14 +10,20 @@ import { readNpy } from "../npy.mjs";
 import { png } from "./files.mjs";
 import { withPage } from "./page.mjs";
 
-export const folder = join(root, "build/web_demo");
+/** Where it is built: test files run at the same time. */
+export const folder = mkdtempSync(join(tmpdir(), "octavo-demo-"));
+process.on("exit", () => rmSync(folder, { recursive: true }));
 const screenshots = join(root, "build/screenshots");
 mkdirSync(screenshots, { recursive: true });
 
 let built;
 /** Builds the page's static files, once. */
 export const buildDemo = () =>
-  (built ??= build({ root: join(root, "web/demo"), logLevel: "error" }));
+  (built ??= build({
+    root: join(root, "web/demo"),
+    logLevel: "error",
+    build: { outDir: folder },
+  }));
 
 export const views = {
   desktop: { viewport: { width: 1280, height: 900 } },

@@ -116,9 +116,9 @@ function showEntries() {
     const { name, own } = models.get(dtype)!;
     const heading = dtype === "float" ? "Float" : "Int8";
     return h(
-      "fieldset",
-      {},
-      h("legend", {}, h("b", {}, heading), `: ${name}, ${bytesText(own.length)} as .octavo`),
+      "div",
+      { role: "group", class: "contestants", "aria-label": heading },
+      h("h3", {}, heading, h("small", {}, `${name}, ${bytesText(own.length)} as .octavo`)),
       ...entries
         .filter((entry) => entry.dtype === dtype)
         .map((entry) => {
@@ -134,7 +134,7 @@ function showEntries() {
         }),
     );
   };
-  fill($("contestants"), h("div", { class: "fields" }, ...[...models.keys()].map(group)));
+  fill($("contestants"), h("div", { class: "pair" }, ...[...models.keys()].map(group)));
 }
 
 async function run({ signal, onStep }: Task) {
@@ -222,7 +222,7 @@ function showRows() {
       h(
         "p",
         { class: "soft" },
-        "Speed is relative to the first float row. Load is the time from bytes to a session.",
+        "Speed is relative to the first float row. Load is the time from bytes to a session; the first of a kind starts its WebAssembly module too.",
       ),
   );
   $<HTMLButtonElement>("export").disabled = medians.length === 0;

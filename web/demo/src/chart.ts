@@ -133,7 +133,8 @@ export function trialPlot(
     ctx.beginPath();
     for (const point of sorted.filter(({ front }) => front)) ctx.lineTo(...at(point));
     ctx.stroke();
-    for (const point of sorted) {
+    // The best one last: others may lie in the same place.
+    for (const point of sorted.toSorted((a, b) => +a.best - +b.best)) {
       const radius = (point.best || point.index === 0 ? 6.5 : 5) * devicePixelRatio;
       ctx.beginPath();
       ctx.arc(...at(point), radius, 0, 2 * Math.PI);
@@ -145,10 +146,10 @@ export function trialPlot(
     }
     ctx.restore();
   };
-  const spread = (values: number[], share: number): [number, number] => {
+  const spread = (values: number[], share: number, most = Infinity): [number, number] => {
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const margin = (high - low) * share || Math.abs(high) * 0.05 || 1;
-    return [low - margin, high + margin];
+    return [low - margin, Math.min(high + margin, most)];
   };
   const ready = (plot: uPlot) => {
     plot.over.addEventListener("click", (event) => {
@@ -181,6 +182,7 @@ export function trialPlot(
               range: spread(
                 sorted.map((p) => p.accuracy),
                 0.15,
+                1.002,
               ),
             },
           },

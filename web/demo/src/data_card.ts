@@ -1,14 +1,14 @@
 // What there is to calibrate and to judge with.
 import { $, fill, h } from "./dom";
-import { labelled, synthetic, type DataKind } from "./dataset";
+import { labelled, type DataKind } from "./dataset";
 import { fromInput, type Entry } from "./files";
 import { count } from "./format";
-import { on, state, change } from "./state";
+import { on, state } from "./state";
 import { picture } from "./picture";
 import { split } from "./work";
 import { className } from "./answers";
 
-const shownAtOnce = 40;
+const shownAtOnce = 28;
 
 const kinds: Record<DataKind, string> = {
   digits: "The page’s digits",
@@ -40,27 +40,18 @@ function fileButton(
 export interface DataSources {
   onFiles: (entries: Entry[]) => void;
   onWebcam: () => void;
+  onSynthetic: () => void;
   onDigits: () => void;
 }
 
-export function setUpDataCard({ onFiles, onWebcam, onDigits }: DataSources) {
+export function setUpDataCard({ onFiles, onWebcam, onSynthetic, onDigits }: DataSources) {
   const digits = h("button", { type: "button", onclick: onDigits }, "The page’s digits");
   fill(
     $("data-sources"),
     fileButton("Files…", { id: "data-files" }, onFiles),
     fileButton("A folder…", { id: "data-folder", webkitdirectory: true }, onFiles),
     h("button", { type: "button", id: "webcam", onclick: onWebcam }, "Webcam…"),
-    h(
-      "button",
-      {
-        type: "button",
-        id: "synthetic",
-        onclick: () => {
-          if (state.model) change({ data: synthetic(state.model.model.inputMetadata) });
-        },
-      },
-      "Noise",
-    ),
+    h("button", { type: "button", id: "synthetic", onclick: onSynthetic }, "Noise"),
     digits,
   );
   const show = () => {

@@ -56,11 +56,12 @@ const runnerOf = (slot: string) => {
 
 const functions = {
   async open(slot: string, contestant: Contestant): Promise<Opened> {
-    await functions.close(slot);
     const start = performance.now();
     const runner = contestant.onnxRuntime
       ? await openOnnxRuntime(contestant.bytes, contestant.onnxRuntime)
       : await openOctavo(contestant);
+    // What was there stays if the new one cannot be opened.
+    await functions.close(slot);
     runners.set(slot, runner);
     const { backend, threads } = runner;
     return { loadMs: performance.now() - start, backend, threads };
@@ -73,11 +74,15 @@ const functions = {
   /** The first output, and how long a run takes: of many, if it is short for the clock. */
   async run(slot: string, feeds: Feeds): Promise<Output & { ms: number }> {
     const runner = runnerOf(slot);
+    const first = performance.now();
+    const output = await runner.run(feeds);
     const start = performance.now();
+    if (start - first > 20) return { ...output, ms: start - first };
+    // The first one had to fetch its weights from memory; it does not count.
     for (let runs = 1; ; runs++) {
-      const output = await runner.run(feeds);
+      await runner.run(feeds);
       const elapsed = performance.now() - start;
-      if (elapsed > 2) return { ...output, ms: elapsed / runs };
+      if (elapsed > 3) return { ...output, ms: elapsed / runs };
     }
   },
   /** The first output alone. */

@@ -1,6 +1,6 @@
 // The error of each operator; a switch turns one back to float. And the values of its tensor.
 import type { OpDiagnosis } from "octavo";
-import { $, fill, h } from "./dom";
+import { $, field, fill, h, select } from "./dom";
 import { decibels, percent, plural } from "./format";
 import { ProgressLine } from "./progress";
 import { canKeepFloat, keepsFloat, withFloat } from "./recipe";
@@ -38,20 +38,15 @@ function row(outcome: Outcome, op: OpDiagnosis, worst: number) {
   const bar = h("span", { class: "bar-fill" });
   bar.style.inlineSize = kept || db === undefined ? "0" : `${(100 * errorOf(db)) / worst}%`;
   const said = kept ? "float" : db === undefined ? "–" : percent(errorOf(db), 2);
-  const choose = h(
+  const chooseButton = h(
     "button",
     {
       type: "button",
       class: "layer",
       "aria-pressed": String(op.tensor === selected),
       title: db === undefined ? op.node : `${op.node}: ${decibels(db)} by itself`,
-      onclick: () => {
-        selected = op.tensor;
-        showTensor(outcome);
-        for (const button of $("layers-card").querySelectorAll(".layer")) {
-          button.setAttribute("aria-pressed", String(button === choose));
-        }
-      },
+      "data-tensor": op.tensor,
+      onclick: () => choose(outcome, op.tensor),
     },
     h("span", { class: "name" }, op.node || op.tensor),
     h("span", { class: "soft op" }, op.op),
@@ -71,18 +66,18 @@ function row(outcome: Outcome, op: OpDiagnosis, worst: number) {
     },
     kept ? "float" : "int8",
   );
-  return h("li", { "data-node": op.node }, choose, toggleButton);
+  return h("li", { "data-node": op.node }, chooseButton, toggleButton);
 }
 
 function showTensor({ diagnosis }: Outcome) {
   const place = document.getElementById("tensor-chart");
   const tensor = diagnosis?.tensors.find(({ tensor }) => tensor === selected);
   if (!place || !tensor) return;
+  $<HTMLSelectElement>("tensor-name").value = tensor.tensor;
   const { low, high, clipped, dtype, sqnrDb, quantized } = tensor;
-  fill($("tensor-name"), h("code", {}, tensor.tensor));
   const number = (value: number) => +value.toPrecision(3);
   $("tensor-note").textContent = [
-    quantized ? `${dtype}` : "stays float",
+    quantized ? dtype : "stays float",
     low !== undefined && high !== undefined
       ? `integers reach ${number(low)} to ${number(high)}`
       : "",
@@ -92,6 +87,22 @@ function showTensor({ diagnosis }: Outcome) {
     .filter(Boolean)
     .join(", ");
   void import("./chart").then(({ histogram }) => histogram(place, tensor));
+}
+
+/** Shows another tensor; marks its operator in the list. */
+function choose(outcome: Outcome, tensor: string) {
+  selected = tensor;
+  showTensor(outcome);
+  for (const button of $("layers-card").querySelectorAll<HTMLElement>(".layer")) {
+    button.setAttribute("aria-pressed", String(button.dataset["tensor"] === tensor));
+  }
+}
+
+function tensorSelect(outcome: Outcome) {
+  const names = outcome.diagnosis!.tensors.map(({ tensor }) => [tensor, tensor] as const);
+  const control = select(names, selected ?? "", (tensor) => choose(outcome, tensor));
+  control.id = "tensor-name";
+  return field("Values of", control);
 }
 
 function show() {
@@ -152,17 +163,12 @@ function show() {
       h(
         "figure",
         { class: "tensor" },
-        h(
-          "figcaption",
-          {},
-          h("h3", { id: "tensor-name" }),
-          h("p", { class: "soft", id: "tensor-note" }),
-        ),
+        h("figcaption", {}, tensorSelect(outcome), h("p", { class: "soft", id: "tensor-note" })),
         h("div", {
           id: "tensor-chart",
           class: "chart",
           role: "img",
-          "aria-labelledby": "tensor-name tensor-note",
+          "aria-labelledby": "tensor-note",
         }),
         h(
           "p",

@@ -2,7 +2,7 @@
 import { backendInfo, schema } from "octavo";
 import { setSlot } from "./answers";
 import { setUpDataCard } from "./data_card";
-import { readClassNames, readDataset } from "./dataset";
+import { readClassNames, readDataset, synthetic } from "./dataset";
 import { $ } from "./dom";
 import { extension, fromInput, isModel, onDrop, type Entry } from "./files";
 import { lab } from "./lab";
@@ -10,7 +10,7 @@ import { setUpLayers } from "./layers";
 import { setUpModelCard } from "./model_card";
 import { setUpPreprocessForm } from "./preprocess_form";
 import { countRequests } from "./privacy";
-import { ProgressLine, problem } from "./progress";
+import { cancelAll, ProgressLine, problem } from "./progress";
 import { setUpQuestion } from "./question";
 import { fromJson } from "./recipe";
 import { setUpRecipeForm } from "./recipe_form";
@@ -31,6 +31,7 @@ async function inSection(section: "model" | "data", work: () => Promise<unknown>
   problem(line);
   $(section).classList.add("working");
   try {
+    await cancelAll();
     await work();
   } catch (error) {
     problem(line, error);
@@ -113,11 +114,16 @@ setUpTake();
 setUpSaving();
 setUpDataCard({
   onFiles: (entries) => void take(entries),
-  onWebcam: async () => {
-    const data = await recordWebcam();
-    if (data) change({ data });
-    $("webcam").focus();
-  },
+  onWebcam: () =>
+    void inSection("data", async () => {
+      const data = await recordWebcam();
+      if (data) change({ data });
+      $("webcam").focus();
+    }),
+  onSynthetic: () =>
+    void inSection("data", async () => {
+      if (state.model) change({ data: synthetic(state.model.model.inputMetadata) });
+    }),
   onDigits: () => void inSection("model", openDigits),
 });
 const askDrawn = setUpQuestion();

@@ -9,6 +9,14 @@ export function problem(element: HTMLElement, error?: unknown) {
   element.textContent = error === undefined ? "" : sentence(error);
 }
 
+const running = new Map<AbortController, Promise<unknown>>();
+
+/** Ends all tasks: what they work on is about to be exchanged. */
+export async function cancelAll() {
+  for (const abort of running.keys()) abort.abort();
+  await Promise.allSettled(running.values());
+}
+
 export class ProgressLine {
   readonly #bar = h("progress", { max: 1, "aria-label": "Progress" });
   readonly #text = h("span", { class: "progress-text", role: "status" });
@@ -48,13 +56,6 @@ export class ProgressLine {
     this.#text.textContent = `${text}${left}`;
   }
 
-  get running() {
-    return this.#abort !== undefined;
-  }
-  cancel() {
-    this.#abort?.abort();
-  }
-
   /** Runs a task; what goes wrong is said in a sentence. True if it came to its end. */
   async run(task: (task: Task) => Promise<unknown>, done = ""): Promise<boolean> {
     if (this.#abort) return false;
@@ -65,13 +66,17 @@ export class ProgressLine {
     this.#said = 0;
     this.#show({ text: "Beginning" });
     try {
-      await task({ signal: abort.signal, onStep: (step) => this.#show(step) });
+      const work = task({ signal: abort.signal, onStep: (step) => this.#show(step) });
+      running.set(abort, work);
+      await work;
       this.#idle(done);
       return true;
     } catch (error) {
       this.#idle(isAbort(error) ? "Cancelled" : "");
       if (!isAbort(error)) problem(this.problemPlace, error);
       return false;
+    } finally {
+      running.delete(abort);
     }
   }
 }

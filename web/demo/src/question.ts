@@ -6,7 +6,7 @@ import { picture } from "./picture";
 import { random } from "./statistics";
 import { on, state } from "./state";
 import { headline } from "./verdict";
-import { feedsFor } from "./work";
+import { feedMaker } from "./work";
 
 const inkFeeds = (ink: Uint8Array) => ({
   input: { type: "float32", dims: [1, 1, side, side], data: Float32Array.from(ink) },
@@ -24,7 +24,7 @@ async function askPicked() {
   fill($("picked"), picture(sample, 280));
   if (sample.label !== undefined) $("picked").append(` ${className(sample.label)}`);
   try {
-    ask(await feedsFor(sample));
+    ask(await feedMaker()(sample));
   } catch {
     // The preview of the preprocessing says what is wrong.
     ask(undefined);

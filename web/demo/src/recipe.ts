@@ -38,20 +38,29 @@ const camelCase = (name: string) => name.replace(/_([a-z0-9])/g, (_, c: string) 
 const camelKeys = (options: object) =>
   Object.fromEntries(Object.entries(options).map(([name, value]) => [camelCase(name), value]));
 
+/** The options that differ from the defaults. */
+const changed = (options: object, schema: ConfigSchema): Options =>
+  Object.fromEntries(
+    Object.entries(camelKeys(options)).filter(
+      ([name, value]) =>
+        String(value) !== String(schema.options.find((option) => option.name === name)?.default),
+    ),
+  );
+
 /** The stages of a recipe's JSON. */
 export function fromJson(json: unknown, schema: readonly ConfigSchema[]): Stage[] {
   const list = Array.isArray(json) ? json : [json];
   return list.flatMap((stages) =>
     Object.entries(stages as Record<string, { global?: object; local?: object }>).map(
       ([stage, body]) => {
-        const name = schema.find((config) => config.stage === stage)?.name;
-        if (!name || typeof body !== "object") {
+        const config = schema.find((config) => config.stage === stage);
+        if (!config || typeof body !== "object") {
           throw new Error(`‘${stage}’ is not a stage of a recipe; take a file that Octavo wrote`);
         }
         const nested = body.global !== undefined || body.local !== undefined;
         return {
-          name,
-          options: camelKeys(nested ? (body.global ?? {}) : body),
+          name: config.name,
+          options: changed(nested ? (body.global ?? {}) : body, config),
           local: Object.fromEntries(
             Object.entries(body.local ?? {}).map(([pattern, some]) => [
               pattern,

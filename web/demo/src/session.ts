@@ -40,7 +40,7 @@ export function setUpSaving() {
     const kept = await save(session);
     said.textContent = kept
       ? "Kept in this browser: a reload loses nothing."
-      : "Too large to be kept in this browser: download what you need.";
+      : "This is not kept in the browser (too large, or not allowed): download what you need.";
     button.hidden = !kept;
   };
   on(["model", "data", "preprocess", "recipe", "outcome", "trials", "busy"], () => {
@@ -65,11 +65,11 @@ async function dataOf({
 }
 
 /** Shows the last session again; false if there is none. */
-export async function restoreSession(openOwn: () => Promise<void> = openDigits): Promise<boolean> {
+export async function restoreSession(): Promise<boolean> {
   const session = await restore();
   if (!session) return false;
   try {
-    if (session.model.own) await openOwn();
+    if (session.model.own) await openDigits();
     else await openModel(session.model.entries);
     const data = session.data && (await dataOf(session.data));
     const { preprocess, recipe, classes, outcome, trials } = session;

@@ -13,9 +13,9 @@ import { optionsForm } from "./options_form";
 import { ProgressLine } from "./progress";
 import { fromJson, type Recipe } from "./recipe";
 import { change, on, state, type Trials } from "./state";
-import { argmax, relativeError } from "./statistics";
+import { argmax, quantile, relativeError } from "./statistics";
 import { isClassifier } from "./verdict";
-import { examine, feedsFor, feedsOfAll, quantize, split, stepOf, type Task } from "./work";
+import { examine, feedMaker, feedsOfAll, quantize, split, stepOf, type Task } from "./work";
 
 const mainOptions = ["tolerableLoss", "maxTrials", "objective", "strategy"];
 /** Samples that judge a trial. */
@@ -48,10 +48,28 @@ function evaluation(questions: readonly Question[]) {
       right += +(argmax(values) === wanted);
     }
     float ??= outputs;
-    if (classifier) return right / questions.length;
+    const latencyMs = await latencyOf(session, questions[0]!.feeds);
+    if (classifier) return { accuracy: right / questions.length, latencyMs };
     const errors = outputs.map((values, i) => relativeError(float![i]!, values));
-    return 1 - errors.reduce((a, b) => a + b, 0) / errors.length;
+    return { accuracy: 1 - errors.reduce((a, b) => a + b, 0) / errors.length, latencyMs };
   };
+}
+
+/**
+ * Milliseconds of one run: the median of stretches. The runs of a stretch wait in the worker's
+ * queue, so that it never waits for the page.
+ */
+async function latencyOf(session: InferenceSession, feeds: Feeds): Promise<number> {
+  const start = performance.now();
+  await session.run(feeds);
+  const runs = Math.max(1, Math.min(64, Math.ceil(10 / (performance.now() - start))));
+  const stretches: number[] = [];
+  for (let i = 0; i < 9; i++) {
+    const begin = performance.now();
+    await Promise.all(Array.from({ length: runs }, () => session.run(feeds)));
+    stretches.push((performance.now() - begin) / runs);
+  }
+  return quantile(stretches, 0.5);
 }
 
 async function tune({ signal, onStep }: Task) {
@@ -67,9 +85,10 @@ async function tune({ signal, onStep }: Task) {
     onStep({ text: "Reading the samples" });
     const known = labelled(data) > 0;
     const questions: Question[] = [];
+    const make = feedMaker();
     for (const sample of judging.slice(0, judges)) {
       if (known && sample.label === undefined) continue;
-      questions.push({ feeds: await feedsFor(sample), label: sample.label });
+      questions.push({ feeds: await make(sample), label: sample.label });
     }
     const result = await autotune(
       model.model,
@@ -138,7 +157,7 @@ function trialRow(record: TrialRecord, { best, pareto }: Trials) {
   const says = index === best ? "best" : pareto.includes(index) ? "on the front" : "";
   return h(
     "tr",
-    { class: index === best ? "best" : "" },
+    { class: index === best ? "winner" : "" },
     h("th", { scope: "row" }, String(index)),
     h(
       "td",

@@ -25,6 +25,8 @@ export interface Judged {
 
 export interface Verdict {
   classifier: boolean;
+  /** Title of the data. */
+  data: string;
   /** Samples that both models answered, and how many of them calibration had seen. */
   samples: number;
   seen: number;

@@ -190,9 +190,10 @@ function show() {
   showDisagreements(outcome);
 }
 
-function judgedCard(judged: Judged) {
+function judgedCard(judged: Judged, data: string) {
   const { sample, label, top, distance } = judged;
-  const one = state.data?.samples[sample];
+  // Other data may have been given since.
+  const one = state.data?.title === data ? state.data.samples[sample] : undefined;
   const sides = (["float", "int8"] as const).map((of) =>
     h(
       "ol",
@@ -226,7 +227,11 @@ function showDisagreements({ verdict }: Outcome) {
   fill(
     place,
     h("h3", {}, "Where they disagree most"),
-    h("ul", { class: "judged" }, ...verdict.worst.slice(0, 6).map(judgedCard)),
+    h(
+      "ul",
+      { class: "judged" },
+      ...verdict.worst.slice(0, 6).map((judged) => judgedCard(judged, verdict.data)),
+    ),
   );
 }
 

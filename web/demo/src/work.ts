@@ -43,8 +43,8 @@ export function digitModel(): Promise<Uint8Array> {
 }
 
 async function showModel(opened: OpenModel, bytes: Uint8Array) {
-  await lab("close", "int8");
   await lab("open", "float", { bytes });
+  await lab("close", "int8");
   const [previous, outcome] = [state.model, state.outcome];
   const input = imageInput(opened.model.inputMetadata, presets.none.values);
   change({
@@ -69,7 +69,9 @@ export async function openDigits() {
   const facts = await model.inspect();
   const opened = { name: "digits.onnx", model, facts, bytes: bytes.length, own: true, entries: [] };
   await showModel(opened, bytes);
-  change({ data: await ownDigits(digitsUrl), classes: digitNames });
+  const data = await ownDigits(digitsUrl);
+  // Another model may have been opened meanwhile.
+  if (state.model === opened) change({ data, classes: digitNames });
 }
 
 /** Files of a model whose external data have not all been given. */
@@ -121,9 +123,11 @@ export const isPart = ({ path }: Entry) =>
   ["data", "bin", "weights", "pb", "onnx_data"].includes(extension(path)) ||
   /external|weight/i.test(path);
 
-/** A sample's feeds for the model that is open. */
-export const feedsFor = (sample: Sample): Promise<Feeds> =>
-  feedsOf(sample, state.model!.model.inputMetadata, state.preprocess);
+/** Makes feeds for the model that is open, with the preprocessing as it is now. */
+export function feedMaker(): (sample: Sample) => Promise<Feeds> {
+  const { model, preprocess } = state;
+  return (sample) => feedsOf(sample, model!.model.inputMetadata, preprocess);
+}
 
 /** The samples that calibrate, and those that judge: others, if there are enough. */
 export function split({ samples }: Dataset, calibration: number) {
@@ -135,11 +139,14 @@ export function split({ samples }: Dataset, calibration: number) {
 }
 
 /** An iterable of feeds that can be read again and again. */
-export const feedsOfAll = (samples: readonly Sample[]): AsyncIterable<Feeds> => ({
-  async *[Symbol.asyncIterator]() {
-    for (const sample of samples) yield await feedsFor(sample);
-  },
-});
+export function feedsOfAll(samples: readonly Sample[]): AsyncIterable<Feeds> {
+  const make = feedMaker();
+  return {
+    async *[Symbol.asyncIterator]() {
+      for (const sample of samples) yield await make(sample);
+    },
+  };
+}
 
 const phases: Record<ProgressEvent["phase"], string> = {
   load: "Loading",
@@ -206,7 +213,7 @@ export async function examine(
   report: QuantizeReport,
   { signal, onStep }: Task,
 ): Promise<Outcome> {
-  const [model, data] = [state.model!, state.data!];
+  const [model, data, make] = [state.model!, state.data!, feedMaker()];
   const [compact, onnx] = await Promise.all([small.toCompact(), small.toOnnx()]);
   const { backend, threads } = await lab("open", "int8", { bytes: compact });
 
@@ -214,7 +221,7 @@ export async function examine(
   async function* tests(): AsyncGenerator<TestSample> {
     for (const [i, sample] of judging.entries()) {
       const { label } = sample;
-      const feeds = await feedsFor(sample);
+      const feeds = await make(sample);
       yield { sample: offset + i, feeds, ...(label === undefined ? {} : { label }) };
     }
   }
@@ -223,7 +230,7 @@ export async function examine(
     onProgress: (share) => onStep({ text: "Comparing answers", share }),
   });
   onStep({ text: "Timing both" });
-  const latency = await timeBoth(await feedsFor(judging[0]!), signal);
+  const latency = await timeBoth(await make(judging[0]!), signal);
 
   const diagnosis = await diagnose(model.model, small, feedsOfAll(seen), {
     iterations: 16,
@@ -241,6 +248,7 @@ export async function examine(
     diagnosis,
     verdict: {
       classifier,
+      data: data.title,
       samples: judging.length,
       seen: fresh ? 0 : Math.min(seen.length, judging.length),
       ...(agreement ? { agreement } : {}),
