@@ -154,6 +154,10 @@ TEST_F(Cli, SchemaNamesEveryOption) {
   const Json schema = run("schema").json();
   ASSERT_TRUE(schema.is_object());
   EXPECT_NE(schema.dump().find("weight_granularity"), std::string::npos);
+  const Json tuning = run("schema tuning").json();
+  ASSERT_TRUE(tuning.is_object());
+  EXPECT_EQ(tuning["properties"]["max_trials"]["default"], 100);
+  EXPECT_TRUE(tuning["properties"].contains("config_set"));
 }
 
 TEST_F(Cli, LocalConfigurationLeavesNodesFloat) {

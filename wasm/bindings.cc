@@ -1,37 +1,17 @@
 // What the full module adds: models and their quantization.
 #include <emscripten/bind.h>
 
-#include "core/octavo.h"
+#include "core/config/recipe.h"
+#include "core/inspect.h"
+#include "wasm/model.h"
 #include "wasm/runtime/threads.h"
-#include "wasm/runtime/values.h"
 
 namespace octavo::wasm {
 namespace {
 
-class JsModel {
- public:
-  explicit JsModel(Model model) : model_(std::move(model)) {}
-
-  val create_session() const {
-    return unwrap(model_.create_session({.pool = thread_pool()}), session_to_js);
-  }
-  val to_onnx(bool keep_names) const {
-    return bytes_to_js(model_.to_onnx({.keep_names = keep_names}));
-  }
-  val to_compact() const { return bytes_to_js(model_.to_compact()); }
-  val inputs() const { return describe(model_.graph(), model_.graph().inputs); }
-  val outputs() const { return describe(model_.graph(), model_.graph().outputs); }
-  const Model& model() const { return model_; }
-
- private:
-  static val bytes_to_js(const Result<Bytes>& bytes) {
-    return unwrap(bytes, [](const Bytes& b) { return to_js(std::span<const uint8_t>(b)); });
-  }
-
-  Model model_;
-};
-
-val model_to_js(Model model) { return val(std::make_shared<JsModel>(std::move(model))); }
+val bytes_to_js(const Result<Bytes>& bytes) {
+  return unwrap(bytes, [](const Bytes& b) { return to_js(std::span<const uint8_t>(b)); });
+}
 
 /// `external`: an object of Uint8Arrays by the names that the model gives them.
 ExternalDataReader external_reader(const val& external) {
@@ -66,9 +46,9 @@ val load_model(const val& array, const val& external) {
   return unwrap(open_model(array, external), model_to_js);
 }
 
-val report_to_js(const QuantizeReport& report) {
+val nodes_to_js(const std::vector<NodeReport>& reports) {
   val nodes = val::array();
-  for (const NodeReport& node : report.nodes) {
+  for (const NodeReport& node : reports) {
     val item = val::object();
     item.set("name", node.name);
     item.set("op", node.op);
@@ -78,10 +58,14 @@ val report_to_js(const QuantizeReport& report) {
     item.set("reason", node.reason);
     nodes.call<void>("push", item);
   }
+  return nodes;
+}
+
+val report_to_js(const QuantizeReport& report) {
   val warnings = val::array();
   for (const std::string& warning : report.warnings) warnings.call<void>("push", warning);
   val out = val::object();
-  out.set("nodes", nodes);
+  out.set("nodes", nodes_to_js(report.nodes));
   out.set("floatBytes", static_cast<double>(report.float_bytes));
   out.set("quantizedBytes", static_cast<double>(report.quantized_bytes));
   out.set("samples", static_cast<double>(report.samples));
@@ -93,12 +77,9 @@ class JsQuantizer {
  public:
   explicit JsQuantizer(Quantizer quantizer) : quantizer_(std::move(quantizer)) {}
 
-  /// undefined, or {error}.
   val observe(const val& feeds) {
-    const auto tensors = feeds_from_js(feeds);
-    if (!tensors) return to_js(tensors.error());
-    const Status status = quantizer_.observe(*tensors);
-    return status ? val::undefined() : to_js(status.error());
+    return observe_feeds(feeds,
+                         [&](const NamedTensors& tensors) { return quantizer_.observe(tensors); });
   }
 
   bool wants_data() const { return quantizer_.wants_data(); }
@@ -109,14 +90,7 @@ class JsQuantizer {
   }
 
   /// {model, report}, or {error}.
-  val finish() {
-    return unwrap(quantizer_.finish(), [](QuantizedModel result) {
-      val out = val::object();
-      out.set("report", report_to_js(result.report));
-      out.set("model", model_to_js(std::move(result.model)));
-      return out;
-    });
-  }
+  val finish() { return unwrap(quantizer_.finish(), quantized_to_js); }
 
  private:
   Quantizer quantizer_;
@@ -137,12 +111,43 @@ val create_quantizer(const JsModel& model, const std::string& config_json, bool 
 
 }  // namespace
 
+val JsModel::create_session() const {
+  return unwrap(model_.create_session({.pool = thread_pool()}), session_to_js);
+}
+val JsModel::to_onnx(bool keep_names) const {
+  return bytes_to_js(model_.to_onnx({.keep_names = keep_names}));
+}
+val JsModel::to_compact() const { return bytes_to_js(model_.to_compact()); }
+val JsModel::inspect() const {
+  const Inspection found = octavo::inspect(model_);
+  val out = val::object();
+  out.set("quantized", found.quantized);
+  out.set("parameters", static_cast<double>(found.parameters));
+  out.set("constantBytes", static_cast<double>(found.constant_bytes));
+  out.set("nodes", nodes_to_js(found.nodes));
+  return out;
+}
+
+val model_to_js(Model model) { return val(std::make_shared<JsModel>(std::move(model))); }
+
+val quantized_to_js(QuantizedModel quantized) {
+  val out = val::object();
+  out.set("report", report_to_js(quantized.report));
+  out.set("model", model_to_js(std::move(quantized.model)));
+  return out;
+}
+
+val status_to_js(const Status& status) {
+  return status ? val::undefined() : to_js(status.error());
+}
+
 EMSCRIPTEN_BINDINGS(octavo_core) {
   emscripten::class_<JsModel>("Model")
       .smart_ptr<std::shared_ptr<JsModel>>("Model")
       .function("createSession", &JsModel::create_session)
       .function("toOnnx", &JsModel::to_onnx)
       .function("toCompact", &JsModel::to_compact)
+      .function("inspect", &JsModel::inspect)
       .function("inputs", &JsModel::inputs)
       .function("outputs", &JsModel::outputs);
   emscripten::class_<JsQuantizer>("Quantizer")

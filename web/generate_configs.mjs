@@ -4,11 +4,14 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const { default: create } = await import(pathToFileURL(resolve(process.argv[2])));
-const recipe = JSON.parse((await create()).schema());
+const module = await create();
+const [recipe, tuning] = [module.schema(), module.tuningSchema()].map((text) => JSON.parse(text));
 const stages = recipe.anyOf.find((form) => form.type === "object").properties;
 
 const camelCase = (name) => name.replace(/_([a-z0-9])/g, (_, c) => c.toUpperCase());
-const className = (stage) => camelCase(`_${stage}_config`);
+// Neural Compressor's names: StaticQuantConfig, GPTQConfig.
+const className = (stage) =>
+  stage.length < 5 ? `${stage.toUpperCase()}Config` : camelCase(`_${stage}_config`);
 
 function typeOf(option) {
   if (option.anyOf) return option.anyOf.map(typeOf).join(" | ");
@@ -26,22 +29,27 @@ function comment({ description, default: value, minimum, maximum }) {
 }
 
 const names = new Set();
+/** `type`: of an option's schema. */
+function optionsInterface(name, options, type) {
+  let text = `export interface ${name} {\n`;
+  for (const [option, schema] of Object.entries(options)) {
+    names.add(camelCase(option));
+    text += `  ${comment(schema)}\n  ${camelCase(option)}?: ${type(schema)};\n`;
+  }
+  return `${text}}\n`;
+}
+// In a set of recipes to try, a list of values stands for a recipe each.
+const choice = (schema) => (schema.type === "array" ? typeOf(schema) : `OneOf<${typeOf(schema)}>`);
+
 let text = `// Made from the core's list of options by web/generate_configs.mjs; not edited by hand.
-import { BaseConfig } from "./config.js";
+import { BaseConfig, type OneOf } from "./config.js";
 `;
-const classes = [];
 for (const [stage, { anyOf }] of Object.entries(stages)) {
   const options = anyOf.find((form) => !form.properties.global).properties;
   const name = className(stage);
   const optionsName = name.replace(/Config$/, "Options");
-  classes.push(name);
-  text += `\nexport interface ${optionsName} {\n`;
-  for (const [option, schema] of Object.entries(options)) {
-    names.add(camelCase(option));
-    text += `  ${comment(schema)}\n  ${camelCase(option)}?: ${typeOf(schema)};\n`;
-  }
-  text += `}
-export class ${name} extends BaseConfig<${optionsName}> {
+  text += `\n${optionsInterface(optionsName, options, choice)}`;
+  text += `export class ${name} extends BaseConfig<${optionsName}> {
   /** @internal */
   override get stage() {
     return ${JSON.stringify(stage)};
@@ -49,10 +57,17 @@ export class ${name} extends BaseConfig<${optionsName}> {
 }
 `;
 }
+const { config_set: _, ...own } = tuning.properties;
+text += `\n${optionsInterface("TuningOptions", own, typeOf)}`;
+const classes = Object.keys(stages).map((stage) => [stage, className(stage)]);
 text += `
 /** One stage of a recipe. */
-export type QuantConfig = ${classes.join(" | ")};
+export type QuantConfig = ${classes.map(([, name]) => name).join(" | ")};
 
+/** @internal By the names of stages. */
+export const configClasses = { ${classes.map(([stage, name]) => `${stage}: ${name}`).join(", ")} };
+/** @internal Minifiers rename classes. */
+export const classNames = ${JSON.stringify({ ...Object.fromEntries(classes), tuning: "TuningConfig" })};
 /** @internal All options of all configs. */
 export const optionNames = ${JSON.stringify([...names])};
 `;

@@ -69,6 +69,8 @@ struct SchemaWriter {
   }
 };
 
+}  // namespace
+
 Json options_schema(const ConfigView& view, bool is_local) {
   Json properties = Json::object();
   const Json defaults = config_body(view)["global"];
@@ -82,8 +84,6 @@ Json options_schema(const ConfigView& view, bool is_local) {
   return {
       {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
 }
-
-}  // namespace
 
 const char* stage_name(const QuantConfig& config) {
   return std::visit([](const auto& c) { return std::decay_t<decltype(c)>::kName; }, config);
@@ -146,7 +146,7 @@ std::string recipe_schema() {
     stages[view.name] = {{"anyOf", {nested, global}}};
   }
   const Json stage = {{"type", "object"}, {"properties", stages}, {"additionalProperties", false}};
-  return dump_config_json({{"$schema", "https://json-schema.org/draft/2020-12/schema"},
+  return dump_config_json({{"$schema", kJsonSchema},
                            {"title", "Octavo recipe"},
                            {"anyOf", {{{"type", "array"}, {"items", stage}}, stage}}});
 }

@@ -145,111 +145,157 @@ double ErrorSums::cosine() const {
   return norms > 0 ? ab / norms : (aa == bb ? 1 : 0);
 }
 
-Result<Comparison> compare_sessions(Session& session_a, Session& session_b,
-                                    const std::map<std::string, ScaledTensor>& scaled,
-                                    DataLoader& data, const QuantizeOptions& options,
-                                    const SampleHook& hook) {
+struct Comparer::State {
+  State(Session a, Session b, std::map<std::string, ScaledTensor> scaled_tensors,
+        SampleHook sample_hook);
+
+  Status show_a(const std::string& name, Tensor tensor);
+  Status show_b(const std::string& name, const Tensor& tensor);
+
+  Session session_a, session_b;
+  const std::map<std::string, ScaledTensor> scaled;
+  const SampleHook hook;
+  std::map<std::string, TensorSums> common;         // by b's names
+  std::map<std::string, std::string> scaled_names;  // by their source's name
+  std::vector<TensorSums> outputs;
+  std::optional<RealObserver> observer_a, observer_b;
+
+  TensorMap sample;  // model a's tensors of the current sample
+  int64_t samples = 0, rows = 0, equal_rows = 0;
+};
+
+Comparer::State::State(Session a, Session b, std::map<std::string, ScaledTensor> scaled_tensors,
+                       SampleHook sample_hook)
+    : session_a(std::move(a)),
+      session_b(std::move(b)),
+      scaled(std::move(scaled_tensors)),
+      hook(std::move(sample_hook)),
+      outputs(session_a.graph().outputs.size()) {
   const std::map<std::string, TensorSums> of_a_graph = computed_values(session_a.graph());
   const std::map<std::string, TensorSums> of_b_graph = computed_values(session_b.graph());
-  std::map<std::string, TensorSums> common = of_a_graph;
+  common = of_a_graph;
   std::erase_if(common, [&](const auto& entry) { return !of_b_graph.contains(entry.first); });
   std::map<std::string, TensorSums> shown = hook ? of_a_graph : common;  // of model a
-  std::map<std::string, std::string> scaled_names;                       // by their source's name
   for (const auto& [name, tensor] : scaled) {
     if (!of_b_graph.contains(name) || !of_a_graph.contains(tensor.source)) continue;
     common[name];
     shown[tensor.source];
     scaled_names[tensor.source] = name;
   }
+  observer_a.emplace(session_a.graph(), shown, std::bind_front(&State::show_a, this));
+  observer_b.emplace(session_b.graph(), common, std::bind_front(&State::show_b, this));
+}
 
-  TensorMap sample;  // model a's tensors of the current sample
-  RealObserver observer_a(
-      session_a.graph(), shown, [&](const std::string& name, Tensor tensor) -> Status {
-        if (const auto found = scaled_names.find(name); found != scaled_names.end()) {
-          OCTAVO_ASSIGN(sample[found->second],
-                        scale_channels(tensor, scaled.at(found->second).factors));
-        }
-        sample[name] = std::move(tensor);
-        return {};
-      });
-  RealObserver observer_b(
-      session_b.graph(), common, [&](const std::string& name, Tensor tensor) -> Status {
-        const auto found = sample.find(name);
-        if (found == sample.end() || found->second.shape() != tensor.shape()) {
-          return {};
-        }
-        common[name].add(found->second.data<const float>(), tensor.data<const float>());
-        return {};
-      });
+Status Comparer::State::show_a(const std::string& name, Tensor tensor) {
+  if (const auto found = scaled_names.find(name); found != scaled_names.end()) {
+    OCTAVO_ASSIGN(sample[found->second], scale_channels(tensor, scaled.at(found->second).factors));
+  }
+  sample[name] = std::move(tensor);
+  return {};
+}
 
-  Comparison result;
-  std::vector<TensorSums> outputs(session_a.graph().outputs.size());
-  int64_t rows = 0, equal_rows = 0;
-  while (true) {
-    OCTAVO_ASSIGN(const std::optional<NamedTensors> feeds, data.next());
-    if (!feeds) break;
-    OCTAVO_TRY(check_finite_feeds(*feeds, result.samples));
-    sample.clear();
-    OCTAVO_ASSIGN(const NamedTensors of_a, session_a.run(*feeds, &observer_a));
-    OCTAVO_ASSIGN(const NamedTensors of_b, session_b.run(*feeds, &observer_b));
-    if (hook) {
-      for (const NamedTensors* named : {&*feeds, &of_a}) {
-        for (const auto& [name, tensor] : *named) sample[name] = tensor;
-      }
-      OCTAVO_TRY(hook(sample));
+Status Comparer::State::show_b(const std::string& name, const Tensor& tensor) {
+  const auto found = sample.find(name);
+  if (found == sample.end() || found->second.shape() != tensor.shape()) return {};
+  common[name].add(found->second.data<const float>(), tensor.data<const float>());
+  return {};
+}
+
+Comparer::Comparer(Session a, Session b, std::map<std::string, ScaledTensor> scaled,
+                   SampleHook hook)
+    : state_(std::make_unique<State>(std::move(a), std::move(b), std::move(scaled),
+                                     std::move(hook))) {}
+Comparer::Comparer(Comparer&&) noexcept = default;
+Comparer& Comparer::operator=(Comparer&&) noexcept = default;
+Comparer::~Comparer() = default;
+
+Result<Comparer> Comparer::create(const Model& a, const Model& b,
+                                  const std::shared_ptr<ThreadPool>& pool) {
+  OCTAVO_ASSIGN(Session session_a, a.create_session({.pool = pool}));
+  OCTAVO_ASSIGN(Session session_b, b.create_session({.pool = pool}));
+  auto scaled = scaled_tensors(session_a.graph(), session_b.graph());
+  return Comparer(std::move(session_a), std::move(session_b), std::move(scaled));
+}
+
+Status Comparer::observe(const NamedTensors& feeds) {
+  State& s = *state_;
+  OCTAVO_TRY(check_finite_feeds(feeds, s.samples));
+  s.sample.clear();
+  OCTAVO_ASSIGN(const NamedTensors of_a, s.session_a.run(feeds, &*s.observer_a));
+  OCTAVO_ASSIGN(const NamedTensors of_b, s.session_b.run(feeds, &*s.observer_b));
+  if (s.hook) {
+    for (const NamedTensors* named : {&feeds, &of_a}) {
+      for (const auto& [name, tensor] : *named) s.sample[name] = tensor;
     }
-    for (size_t i = 0; i < of_a.size(); ++i) {
-      const auto same =
-          std::ranges::find(of_b, of_a[i].first, &std::pair<std::string, Tensor>::first);
-      if (same == of_b.end()) continue;
-      const Tensor &x = of_a[i].second, &y = same->second;
-      if (x.dtype() != DType::kF32 || y.dtype() != DType::kF32 || x.shape() != y.shape()) continue;
-      const auto xs = x.data<const float>(), ys = y.data<const float>();
-      outputs[i].add(xs, ys);
-      if (i > 0 || xs.empty()) continue;
-      const size_t count = x.shape().rank() >= 2 ? static_cast<size_t>(x.shape()[0]) : 1;
-      const size_t width = xs.size() / count;
-      for (size_t r = 0; r < count; ++r) {
-        ++rows;
-        equal_rows +=
-            argmax(xs.subspan(r * width, width)) == argmax(ys.subspan(r * width, width)) ? 1 : 0;
-      }
-    }
-    ++result.samples;
-    if (options.progress && !options.progress(result.samples, 0)) {
-      return fail(ErrorCode::kCancelled, "the comparison was cancelled after ", result.samples,
-                  " samples");
+    OCTAVO_TRY(s.hook(s.sample));
+  }
+  for (size_t i = 0; i < of_a.size(); ++i) {
+    const auto same =
+        std::ranges::find(of_b, of_a[i].first, &std::pair<std::string, Tensor>::first);
+    if (same == of_b.end()) continue;
+    const Tensor &x = of_a[i].second, &y = same->second;
+    if (x.dtype() != DType::kF32 || y.dtype() != DType::kF32 || x.shape() != y.shape()) continue;
+    const auto xs = x.data<const float>(), ys = y.data<const float>();
+    s.outputs[i].add(xs, ys);
+    if (i > 0 || xs.empty()) continue;
+    const size_t count = x.shape().rank() >= 2 ? static_cast<size_t>(x.shape()[0]) : 1;
+    const size_t width = xs.size() / count;
+    for (size_t r = 0; r < count; ++r) {
+      ++s.rows;
+      s.equal_rows +=
+          argmax(xs.subspan(r * width, width)) == argmax(ys.subspan(r * width, width)) ? 1 : 0;
     }
   }
-  if (result.samples == 0) {
+  ++s.samples;
+  return {};
+}
+
+Result<Comparison> Comparer::finish() const {
+  const State& s = *state_;
+  if (s.samples == 0) {
     return fail(ErrorCode::kInvalidArgument, "the data is empty; at least one sample is needed");
   }
-  const Graph& graph = session_a.graph();
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    if (!outputs[i].seen) continue;
+  Comparison result{.samples = s.samples};
+  const Graph& graph = s.session_a.graph();
+  for (size_t i = 0; i < s.outputs.size(); ++i) {
+    if (!s.outputs[i].seen) continue;
     const std::string& name = graph.value(graph.outputs[i]).name;
-    result.outputs.push_back(outputs[i].result(name, producer_op(graph, name)));
+    result.outputs.push_back(s.outputs[i].result(name, producer_op(graph, name)));
   }
   for (const Node& node : graph.nodes) {
     for (const ValueId id : node.outputs) {
       if (id == kNoValue) continue;
-      const auto renamed = scaled_names.find(graph.value(id).name);
+      const auto renamed = s.scaled_names.find(graph.value(id).name);
       const auto found =
-          common.find(renamed == scaled_names.end() ? graph.value(id).name : renamed->second);
-      if (found == common.end() || !found->second.seen) continue;
+          s.common.find(renamed == s.scaled_names.end() ? graph.value(id).name : renamed->second);
+      if (found == s.common.end() || !found->second.seen) continue;
       result.tensors.push_back(found->second.result(found->first, std::string(op_name(node.kind))));
     }
   }
-  result.agreement = rows == 0 ? 0 : static_cast<double>(equal_rows) / static_cast<double>(rows);
+  result.agreement =
+      s.rows == 0 ? 0 : static_cast<double>(s.equal_rows) / static_cast<double>(s.rows);
   return result;
+}
+
+Status for_each_sample(DataLoader& data, const ProgressFn& progress,
+                       const std::function<Status(const NamedTensors&)>& observe) {
+  for (int64_t samples = 1;; ++samples) {
+    OCTAVO_ASSIGN(const std::optional<NamedTensors> feeds, data.next());
+    if (!feeds) return {};
+    OCTAVO_TRY(observe(*feeds));
+    if (progress && !progress(samples, 0)) {
+      return fail(ErrorCode::kCancelled, "the comparison was cancelled after ", samples,
+                  " samples");
+    }
+  }
 }
 
 Result<Comparison> compare(const Model& a, const Model& b, DataLoader& data,
                            const QuantizeOptions& options) {
-  OCTAVO_ASSIGN(Session session_a, a.create_session({.pool = options.pool}));
-  OCTAVO_ASSIGN(Session session_b, b.create_session({.pool = options.pool}));
-  return compare_sessions(session_a, session_b,
-                          scaled_tensors(session_a.graph(), session_b.graph()), data, options, {});
+  OCTAVO_ASSIGN(Comparer comparer, Comparer::create(a, b, options.pool));
+  OCTAVO_TRY(for_each_sample(data, options.progress,
+                             [&](const NamedTensors& feeds) { return comparer.observe(feeds); }));
+  return comparer.finish();
 }
 
 }  // namespace octavo

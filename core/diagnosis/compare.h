@@ -1,7 +1,9 @@
 // Two models run on the same data, tensor by tensor.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -36,11 +38,29 @@ using TensorMap = std::map<std::string, Tensor>;
 /// Called after each sample's run of model a with its tensors (inputs and outputs too) by name.
 using SampleHook = std::function<Status(const TensorMap& tensors_of_a)>;
 
-/// compare() on sessions; `hook` may be none. `scaled`: by the names of b's tensors, the tensors of
-/// a that they are compared with.
-Result<Comparison> compare_sessions(Session& a, Session& b,
-                                    const std::map<std::string, ScaledTensor>& scaled,
-                                    DataLoader& data, const QuantizeOptions& options,
-                                    const SampleHook& hook);
+/// compare() in steps, for callers whose samples arrive between calls.
+class Comparer {
+ public:
+  /// `hook` may be none. `scaled`: by the names of b's tensors, the tensors of a that they are
+  /// compared with.
+  Comparer(Session a, Session b, std::map<std::string, ScaledTensor> scaled, SampleHook hook = {});
+  static Result<Comparer> create(const Model& a, const Model& b,
+                                 const std::shared_ptr<ThreadPool>& pool);
+  Comparer(Comparer&&) noexcept;
+  Comparer& operator=(Comparer&&) noexcept;
+  ~Comparer();
+
+  Status observe(const NamedTensors& feeds);
+  /// Error kInvalidArgument if there were no samples.
+  Result<Comparison> finish() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Calls `observe` with each sample.
+Status for_each_sample(DataLoader& data, const ProgressFn& progress,
+                       const std::function<Status(const NamedTensors&)>& observe);
 
 }  // namespace octavo

@@ -4,6 +4,7 @@
 
 #include "core/diagnosis/compare.h"
 #include "core/graph_edit.h"
+#include "core/inspect.h"
 #include "runtime/op.h"
 #include "runtime/quantize_view.h"
 
@@ -123,14 +124,6 @@ std::vector<std::string> float_names(const Graph& graph, const Graph& reference,
   return names;
 }
 
-std::string precision(const Value& value) {
-  return concat(dtype_name(value.dtype), !value.constant.present()   ? ""
-                                         : value.quant->per_tensor() ? " per_tensor"
-                                         : value.quant->block_size > 0
-                                             ? concat(" groups of ", value.quant->block_size)
-                                             : " per_channel");
-}
-
 // The real numbers that the integers of a tensor reach, and how many of the float model's lie
 // outside: half a step beyond the last integer still rounds to it.
 struct Thresholds : ReachableRange {
@@ -146,16 +139,43 @@ struct Thresholds : ReachableRange {
 
 }  // namespace
 
-Result<Diagnosis> diagnose(const Model& float_model, const Model& quantized, DataLoader& data,
-                           const QuantizeOptions& options) {
-  OCTAVO_ASSIGN(Session session_a, float_model.create_session({.pool = options.pool}));
-  OCTAVO_ASSIGN(Session session_b, quantized.create_session({.pool = options.pool}));
+struct Diagnoser::State {
+  Diagnosis result;                              // all that needs no sample
+  const Graph* graph = nullptr;                  // of the quantized model as it runs; comparer's
+  std::vector<std::optional<OwnError>> own;      // of result.ops
+  std::map<std::string, Thresholds> thresholds;  // by the float model's names
+  std::optional<Comparer> comparer;
+
+  Status observe(const TensorMap& tensors);
+};
+
+Status Diagnoser::State::observe(const TensorMap& tensors) {
+  for (auto& [name, threshold] : thresholds) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end() || found->second.dtype() != DType::kF32) continue;
+    threshold.count(found->second.data<const float>());
+  }
+  for (std::optional<OwnError>& op : own) {
+    if (op) OCTAVO_TRY(op->add(tensors));
+  }
+  return {};
+}
+
+Diagnoser::Diagnoser(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Diagnoser::Diagnoser(Diagnoser&&) noexcept = default;
+Diagnoser& Diagnoser::operator=(Diagnoser&&) noexcept = default;
+Diagnoser::~Diagnoser() = default;
+
+Result<Diagnoser> Diagnoser::create(const Model& float_model, const Model& quantized,
+                                    std::shared_ptr<ThreadPool> pool) {
+  auto state = std::make_unique<State>();
+  Diagnosis& result = state->result;
+  OCTAVO_ASSIGN(Session session_a, float_model.create_session({.pool = pool}));
+  OCTAVO_ASSIGN(Session session_b, quantized.create_session({.pool = pool}));
   const Graph &reference = session_a.graph(), &graph = session_b.graph();
-  const auto scaled = scaled_tensors(reference, graph);
+  auto scaled = scaled_tensors(reference, graph);
   const std::vector<std::string> names = float_names(graph, reference, scaled);
 
-  Diagnosis result;
-  std::vector<std::optional<OwnError>> own;
   for (const Node& node : graph.nodes) {
     if (is_conversion(node)) continue;
     OpDiagnosis& op = result.ops.emplace_back();
@@ -166,12 +186,9 @@ Result<Diagnosis> diagnose(const Model& float_model, const Model& quantized, Dat
       const std::string& name = names[static_cast<size_t>(output)];
       op.tensor = name.empty() ? graph.value(output).name : name;
     }
-    for (const ValueId id : node.inputs) {
-      if (id == kNoValue || graph.value(id).quant == nullptr) continue;
-      const Value& value = graph.value(id);
-      std::string& text = value.constant.present() ? op.weights : op.activations;
-      if (text.empty()) text = precision(value);
-    }
+    Precisions found = precisions(graph, node);
+    op.weights = std::move(found.weights);
+    op.activations = std::move(found.activations);
     op.quantized = !op.activations.empty() || !op.weights.empty();
     if (auto weights = weight_pair(reference, graph, node, scaled)) {
       const auto made = scaled.find(op.tensor);
@@ -182,34 +199,35 @@ Result<Diagnosis> diagnose(const Model& float_model, const Model& quantized, Dat
       sums.add(weights->reference.data<const float>(), weights->quantized.data<const float>());
       op.weight_sqnr_db = sums.sqnr_db();
     }
-    own.emplace_back();
+    state->own.emplace_back();
     if (op.quantized && output != kNoValue) {
-      OCTAVO_ASSIGN(own.back(), OwnError::create(graph, node, names, options.pool));
+      OCTAVO_ASSIGN(state->own.back(), OwnError::create(graph, node, names, pool));
     }
   }
-  std::map<std::string, Thresholds> thresholds;
   for (size_t v = 0; v < graph.values.size(); ++v) {
     const Value& value = graph.values[v];
     if (names[v].empty() || value.constant.present()) continue;
-    if (const auto found = reachable_range(value)) thresholds.emplace(names[v], Thresholds{*found});
+    if (const auto found = reachable_range(value)) state->thresholds.emplace(names[v], Thresholds{*found});
   }
-  const SampleHook hook = [&](const TensorMap& tensors) -> Status {
-    for (auto& [name, threshold] : thresholds) {
-      const auto found = tensors.find(name);
-      if (found == tensors.end() || found->second.dtype() != DType::kF32) continue;
-      threshold.count(found->second.data<const float>());
-    }
-    for (std::optional<OwnError>& op : own) {
-      if (op) OCTAVO_TRY(op->add(tensors));
-    }
-    return {};
-  };
-  OCTAVO_ASSIGN(Comparison comparison,
-                compare_sessions(session_a, session_b, scaled, data, options, hook));
-  result.samples = comparison.samples;
-  result.agreement = comparison.agreement;
   result.float_bytes = constant_bytes(float_model.graph());
   result.quantized_bytes = constant_bytes(quantized.graph());
+  const SampleHook hook = [s = state.get()](const TensorMap& tensors) {
+    return s->observe(tensors);
+  };
+  state->graph = &graph;
+  state->comparer.emplace(std::move(session_a), std::move(session_b), std::move(scaled), hook);
+  return Diagnoser(std::move(state));
+}
+
+Status Diagnoser::observe(const NamedTensors& feeds) { return state_->comparer->observe(feeds); }
+
+Result<Diagnosis> Diagnoser::finish() {
+  const State& s = *state_;
+  const Graph& graph = *s.graph;
+  OCTAVO_ASSIGN(Comparison comparison, s.comparer->finish());
+  Diagnosis result = s.result;
+  result.samples = comparison.samples;
+  result.agreement = comparison.agreement;
   result.outputs = std::move(comparison.outputs);
   for (TensorComparison& tensor : comparison.tensors) {
     TensorDiagnosis& made = result.tensors.emplace_back(TensorDiagnosis{std::move(tensor)});
@@ -217,8 +235,8 @@ Result<Diagnosis> diagnose(const Model& float_model, const Model& quantized, Dat
     if (id == kNoValue) continue;
     made.dtype = std::string(dtype_name(graph.value(id).dtype));
     made.quantized = graph.value(id).quant != nullptr;
-    const auto found = thresholds.find(made.tensor);
-    if (found == thresholds.end()) continue;
+    const auto found = s.thresholds.find(made.tensor);
+    if (found == s.thresholds.end()) continue;
     const Thresholds& t = found->second;
     made.low = t.low;
     made.high = t.high;
@@ -227,7 +245,7 @@ Result<Diagnosis> diagnose(const Model& float_model, const Model& quantized, Dat
   }
   for (size_t i = 0; i < result.ops.size(); ++i) {
     OpDiagnosis& op = result.ops[i];
-    if (own[i]) op.own_sqnr_db = own[i]->sqnr_db();
+    if (s.own[i]) op.own_sqnr_db = s.own[i]->sqnr_db();
     const auto same = [&](const auto& tensor) { return tensor.tensor == op.tensor; };
     const auto inside = std::ranges::find_if(result.tensors, same);
     const auto outside = std::ranges::find_if(result.outputs, same);
@@ -237,6 +255,14 @@ Result<Diagnosis> diagnose(const Model& float_model, const Model& quantized, Dat
       op.sqnr_db = outside->sqnr_db;
   }
   return result;
+}
+
+Result<Diagnosis> diagnose(const Model& float_model, const Model& quantized, DataLoader& data,
+                           const QuantizeOptions& options) {
+  OCTAVO_ASSIGN(Diagnoser diagnoser, Diagnoser::create(float_model, quantized, options.pool));
+  OCTAVO_TRY(for_each_sample(data, options.progress,
+                             [&](const NamedTensors& feeds) { return diagnoser.observe(feeds); }));
+  return diagnoser.finish();
 }
 
 }  // namespace octavo

@@ -2,10 +2,12 @@
 // each operator adds by itself, its weights' error, and what the chosen ranges cut off.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/diagnosis/compare.h"
 #include "core/octavo.h"
 
 namespace octavo {
@@ -38,6 +40,25 @@ struct Diagnosis {
   std::vector<OpDiagnosis> ops;          // in graph order
 };
 
+/// diagnose() in steps, for callers whose samples arrive between calls.
+class Diagnoser {
+ public:
+  static Result<Diagnoser> create(const Model& float_model, const Model& quantized,
+                                  std::shared_ptr<ThreadPool> pool = nullptr);
+  Diagnoser(Diagnoser&&) noexcept;
+  Diagnoser& operator=(Diagnoser&&) noexcept;
+  ~Diagnoser();
+
+  Status observe(const NamedTensors& feeds);
+  /// Error kInvalidArgument if there were no samples.
+  Result<Diagnosis> finish();
+
+ private:
+  struct State;
+  explicit Diagnoser(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
 /// Runs both models on the data. Errors: those of compare().
 Result<Diagnosis> diagnose(const Model& float_model, const Model& quantized, DataLoader& data,
                            const QuantizeOptions& options = {});
@@ -48,7 +69,25 @@ struct ErrorSources {
   double activations_sqnr_db = 0;  // what quantizing the activations adds to that
   double both_sqnr_db = 0;
 };
-/// Holds the data's feeds in memory: some samples are enough. Errors: those of compare().
+
+/// Samples that are enough to tell the sources apart.
+inline constexpr int64_t kSourceSamples = 16;
+
+/// Finds them in steps. Each sample is run six times.
+class ErrorSourceFinder {
+ public:
+  static Result<ErrorSourceFinder> create(const Model& float_model, const Model& quantized,
+                                          const std::shared_ptr<ThreadPool>& pool = nullptr);
+  Status observe(const NamedTensors& feeds);
+  /// Error kInvalidArgument if there were no samples.
+  Result<ErrorSources> finish() const;
+
+ private:
+  explicit ErrorSourceFinder(std::vector<Comparer> pairs) : pairs_(std::move(pairs)) {}
+  std::vector<Comparer> pairs_;  // weights, activations, both
+};
+
+/// Errors: those of compare().
 Result<ErrorSources> error_sources(const Model& float_model, const Model& quantized,
                                    DataLoader& data, const QuantizeOptions& options = {});
 

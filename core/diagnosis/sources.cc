@@ -2,7 +2,6 @@
 
 #include "core/diagnosis/compare.h"
 #include "core/diagnosis/diagnose.h"
-#include "core/diagnosis/replay.h"
 #include "core/graph_edit.h"
 #include "runtime/op.h"
 #include "runtime/quantize_view.h"
@@ -65,26 +64,43 @@ Result<Graph> with_float_activations(const Graph& quantized) {
 
 }  // namespace
 
-Result<ErrorSources> error_sources(const Model& float_model, const Model& quantized,
-                                   DataLoader& data, const QuantizeOptions& options) {
+Result<ErrorSourceFinder> ErrorSourceFinder::create(const Model& float_model,
+                                                    const Model& quantized,
+                                                    const std::shared_ptr<ThreadPool>& pool) {
   OCTAVO_ASSIGN(Graph graph, with_float_activations(quantized.graph()));
   const Model weights_only(std::make_shared<const Graph>(std::move(graph)));
-  std::vector<NamedTensors> feeds;
-  while (true) {
-    OCTAVO_ASSIGN(std::optional<NamedTensors> next, data.next());
-    if (!next) break;
-    feeds.push_back(*std::move(next));
+  std::vector<Comparer> pairs;
+  for (const auto& [a, b] : {std::pair(&float_model, &weights_only),
+                             std::pair(&weights_only, &quantized), std::pair(&float_model, &quantized)}) {
+    OCTAVO_ASSIGN(Comparer pair, Comparer::create(*a, *b, pool));
+    pairs.push_back(std::move(pair));
   }
-  const auto sqnr = [&](const Model& a, const Model& b) -> Result<double> {
-    Replay replay(feeds);
-    OCTAVO_ASSIGN(const Comparison compared, compare(a, b, replay, options));
-    return compared.outputs.empty() ? 0 : compared.outputs[0].sqnr_db;
-  };
+  return ErrorSourceFinder(std::move(pairs));
+}
+
+Status ErrorSourceFinder::observe(const NamedTensors& feeds) {
+  for (Comparer& pair : pairs_) OCTAVO_TRY(pair.observe(feeds));
+  return {};
+}
+
+Result<ErrorSources> ErrorSourceFinder::finish() const {
   ErrorSources sources;
-  OCTAVO_ASSIGN(sources.weights_sqnr_db, sqnr(float_model, weights_only));
-  OCTAVO_ASSIGN(sources.activations_sqnr_db, sqnr(weights_only, quantized));
-  OCTAVO_ASSIGN(sources.both_sqnr_db, sqnr(float_model, quantized));
+  double* const found[] = {&sources.weights_sqnr_db, &sources.activations_sqnr_db,
+                           &sources.both_sqnr_db};
+  for (size_t i = 0; i < pairs_.size(); ++i) {
+    OCTAVO_ASSIGN(const Comparison compared, pairs_[i].finish());
+    if (!compared.outputs.empty()) *found[i] = compared.outputs[0].sqnr_db;
+  }
   return sources;
+}
+
+Result<ErrorSources> error_sources(const Model& float_model, const Model& quantized,
+                                   DataLoader& data, const QuantizeOptions& options) {
+  OCTAVO_ASSIGN(ErrorSourceFinder finder,
+                ErrorSourceFinder::create(float_model, quantized, options.pool));
+  OCTAVO_TRY(for_each_sample(data, options.progress,
+                             [&](const NamedTensors& feeds) { return finder.observe(feeds); }));
+  return finder.finish();
 }
 
 }  // namespace octavo

@@ -30,41 +30,34 @@ bool is_list_option(const std::string& name) {
   return false;
 }
 
-// Finds the first option that has a list where a single value belongs, and replaces it.
-bool find_list(const Json& node, Json::json_pointer path, Json::json_pointer& found) {
-  if (node.is_object()) {
-    for (const auto& [key, value] : node.items()) {
-      if (is_list_option(key)) continue;
-      if (value.is_array() && !value.empty() && !value[0].is_object()) {
-        found = path / key;
-        return true;
-      }
-      if (find_list(value, path / key, found)) return true;
-    }
-  } else if (node.is_array()) {
-    for (size_t i = 0; i < node.size(); ++i) {
-      if (find_list(node[i], path / i, found)) return true;
-    }
+// The first option that has a list where a single value belongs; nullptr if there is none.
+Json* find_list(Json& node) {
+  if (!node.is_structured()) return nullptr;
+  for (const auto& item : node.items()) {
+    Json& value = item.value();
+    const bool is_option = node.is_object();
+    if (is_option && is_list_option(item.key())) continue;
+    if (is_option && value.is_array() && !value.empty() && !value[0].is_object()) return &value;
+    if (Json* found = find_list(value)) return found;
   }
-  return false;
+  return nullptr;
 }
 
 // The recipes that one with lists of values stands for.
-Status expand(const Json& recipe, std::vector<Json>& out) {
-  Json::json_pointer where;
-  if (!find_list(recipe, Json::json_pointer(), where)) {
+Status expand(Json recipe, std::vector<Json>& out) {
+  Json* list = find_list(recipe);
+  if (list == nullptr) {
     if (out.size() >= kMaxExpanded) {
       return fail(ErrorCode::kInvalidArgument, "config_set stands for more than ", kMaxExpanded,
                   " recipes; list fewer values");
     }
-    out.push_back(recipe);
+    out.push_back(std::move(recipe));
     return {};
   }
-  const Json values = recipe[where];
+  const Json values = std::move(*list);
   for (const Json& value : values) {
-    Json one = recipe;
-    one[where] = value;
-    OCTAVO_TRY(expand(one, out));
+    *list = value;
+    OCTAVO_TRY(expand(recipe, out));
   }
   return {};
 }
@@ -217,6 +210,17 @@ std::string TuningConfig::to_json() const {
   }
   if (!set.empty()) json["config_set"] = std::move(set);
   return dump_config_json(json);
+}
+
+std::string tuning_schema() {
+  TuningConfig defaults;
+  Json schema = {{"$schema", kJsonSchema}, {"title", "Octavo tuning"}};
+  schema.update(options_schema(tuning_view(defaults), false));
+  schema["properties"]["config_set"] = {
+      {"type", "array"},
+      {"description",
+       "Recipes to try; an option that has a list of values stands for a recipe each"}};
+  return dump_config_json(schema);
 }
 
 }  // namespace octavo

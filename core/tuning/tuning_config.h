@@ -34,6 +34,9 @@ struct TuningConfig : ConfigBase {
   std::string to_json() const;
 };
 
+/// JSON schema (draft 2020-12) of what TuningConfig::from_json reads.
+std::string tuning_schema();
+
 /// One weighted part of an objective.
 struct Objective {
   enum class Kind : uint8_t { kAccuracy, kLatency, kSize, kMemory };

@@ -18,9 +18,6 @@ struct Options {
   bool json = false;
 };
 
-/// Samples on which weights and activations are told apart; they are held in memory.
-constexpr int64_t kSourceSamples = 16;
-
 Result<Report> make_report(const Options& options) {
   OCTAVO_ASSIGN(const LoadedModel reference, load_model(options.reference));
   OCTAVO_ASSIGN(const LoadedModel quantized, load_model(options.quantized));

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import * as octavo from "../../web/dist/index.js";
 import * as runtime from "../../web/dist/runtime.js";
 import { calibration, model, nativeLogits, samples } from "./package.mjs";
+import { checkDiagnosis, checkTuned } from "./checks.mjs";
 import { scenario } from "./scenario.mjs";
 
 const image = (data = samples.slice(0, 784)) => ({
@@ -36,6 +37,8 @@ for (const [worker, threads] of [
     assert.equal(result.backend.worker, worker);
     assert.equal(result.backend.threads, threads);
     assert.equal(result.detached, false);
+    checkTuned(result.tuned);
+    checkDiagnosis(result.diagnosis);
   });
 
   test(`errors are typed and name what is wrong ${where}`, async () => {
@@ -105,6 +108,123 @@ for (const [worker, threads] of [
   });
 }
 
+const tuning = (options) =>
+  new octavo.TuningConfig({ strategy: "basic", tolerableLoss: -1, ...options });
+const twoImages = [image(), image(samples.slice(784, 1568))];
+const score = async (session) => (await session.run(image())).logits.data.length;
+
+for (const worker of [true, false]) {
+  const where = worker ? "in a worker" : "in the calling thread";
+
+  test(`a stopped autotune gives the best so far, and its journal is resumed ${where}`, async () => {
+    const stop = new AbortController();
+    const options = { worker, stopSignal: stop.signal };
+    let evaluations = 0;
+    const evaluate = (session) => {
+      evaluations++;
+      return score(session);
+    };
+    const result = await octavo.autotune(model, tuning(), evaluate, [], twoImages, 2, null, {
+      ...options,
+      onTrial: ({ index }) => index === 3 && stop.abort(),
+    });
+    assert.equal(result.success, false);
+    assert.equal(result.trials.length, 3);
+    assert.match(result.stopped, /stopped/);
+    assert.ok(result.best >= 1 && result.model.report.nodes.length > 0);
+    const before = evaluations;
+    const more = await octavo.autotune(
+      model,
+      tuning({ maxTrials: 4 }),
+      evaluate,
+      [],
+      twoImages,
+      2,
+      null,
+      { worker, resume: result.journal },
+    );
+    assert.equal(more.trials.length, 4);
+    assert.deepEqual(
+      more.trials.map(({ resumed }) => resumed),
+      [true, true, true, false],
+    );
+    assert.ok(evaluations - before <= 1, "neither the float model nor the first trials again");
+    assert.ok(more.journal.startsWith(result.journal));
+    await Promise.all([result.model.dispose(), more.model.dispose()]);
+  });
+
+  test(`an aborted autotune rejects ${where}`, async () => {
+    for (const abortIn of ["evaluation", "trial"]) {
+      const controller = new AbortController();
+      const never = () => new Promise(() => setTimeout(() => controller.abort()));
+      const run = octavo.autotune(
+        model,
+        tuning(),
+        abortIn === "evaluation" ? never : score,
+        [],
+        twoImages,
+        2,
+        null,
+        {
+          worker,
+          signal: controller.signal,
+          onTrial: ({ index }) => index === 1 && controller.abort(),
+        },
+      );
+      await assert.rejects(run, { name: "AbortError" });
+    }
+  });
+}
+
+test("errors of evaluations: the float model's ends autotune, a trial's is recorded", async () => {
+  const fails = () => {
+    throw new TypeError("no labels");
+  };
+  const call = (evalFn, config = tuning({ maxTrials: 2 })) =>
+    octavo.autotune(model, config, evalFn, [], twoImages, 2);
+  await assert.rejects(call(fails), { name: "TypeError", message: "no labels" });
+  await assert.rejects(
+    call(() => "0.9"),
+    /evalFn gives a number/,
+  );
+  let calls = 0;
+  await assert.rejects(
+    call((session) => (calls++ === 0 ? score(session) : fails())),
+    { name: "NotFoundError", message: /no labels/ },
+  );
+  assert.equal(calls, 3);
+  const typo = new octavo.TuningConfig({ maxTrial: 3 });
+  await assert.rejects(call(score, typo), /no option 'maxTrial'; did you mean 'maxTrials'/);
+  await assert.rejects(call(score, config()), /tuneConfig is a TuningConfig/);
+});
+
+test("the recipe of a trial, as configs again", async () => {
+  const recipe = [
+    new octavo.SmoothQuantConfig({ alpha: "auto" }),
+    config().setLocal("Gemm", { actDtype: "fp32" }),
+  ];
+  const again = octavo.parseRecipe(JSON.stringify(recipe));
+  assert.deepEqual(JSON.parse(JSON.stringify(again)), JSON.parse(JSON.stringify(recipe)));
+  assert.ok(again[0] instanceof octavo.SmoothQuantConfig);
+  assert.throws(() => octavo.parseRecipe({ static_qant: {} }), /no stage 'static_qant'/);
+});
+
+test("what a model consists of, before and after", async () => {
+  const float = await octavo.Model.load(model);
+  const before = await float.inspect();
+  assert.ok(!before.quantized && before.parameters > 1000);
+  assert.equal(before.constantBytes, 4 * before.parameters);
+  assert.ok(before.nodes.some(({ op, quantized }) => op === "Conv" && quantized));
+  const local = config().setLocal("Gemm", { actDtype: "fp32", weightDtype: "fp32" });
+  const small = await octavo.quantizeModel(float, local, twoImages);
+  const after = await small.inspect();
+  assert.ok(after.quantized && after.constantBytes < before.constantBytes);
+  const conv = after.nodes.find(({ op }) => op === "Conv");
+  assert.match(conv.weights, /^i8/);
+  assert.ok(after.nodes.some(({ op, quantized }) => op === "Gemm" && !quantized));
+  await Promise.all([float.dispose(), small.dispose()]);
+});
+
 test("a model with unknown operators: all of them at once", async () => {
   // ONNX by hand: fields of protobuf messages as [number, bytes, text or integer].
   const message = (...fields) =>
@@ -137,10 +257,13 @@ test("a model with unknown operators: all of them at once", async () => {
 test("the options of every config as data, and as classes", async () => {
   const configs = await octavo.schema();
   assert.equal(configs[0].name, "StaticQuantConfig");
+  assert.deepEqual(configs.at(-1).name, "TuningConfig");
   for (const { name, stage, options } of configs) {
     const defaults = Object.fromEntries(options.map((option) => [option.name, option.default]));
-    const config = new octavo[name](defaults);
-    assert.deepEqual(Object.keys(config.toJSON()), [stage]);
+    const json = new octavo[name](defaults).toJSON();
+    const keys = stage === "tuning" ? options.length : 1;
+    assert.equal(Object.keys(json).length, keys, name);
+    assert.ok(stage === "tuning" || stage in json);
     for (const option of options) {
       assert.ok(option.help && option.type && option.default !== undefined, option.name);
       if (option.choices) assert.ok(option.choices.includes(option.default), option.name);

@@ -4,7 +4,23 @@ export const snakeCase = (name: string) => name.replace(/[A-Z]/g, (c) => `_${c.t
 export const camelCase = (name: string) =>
   name.replace(/_([a-z0-9])/g, (_, c: string) => c.toUpperCase());
 
-const toOptions = (options: object) =>
+/** @internal JSON of the core's with our names; recipes stay as every Octavo tool reads them. */
+export function fromCore(json: unknown): unknown {
+  if (Array.isArray(json)) return json.map(fromCore);
+  if (typeof json !== "object" || json === null) return json;
+  return Object.fromEntries(
+    Object.entries(json).map(([name, value]) => [
+      camelCase(name),
+      name === "recipe" ? value : fromCore(value),
+    ]),
+  );
+}
+
+/** A value; in TuningConfig's configSet also a list of them, which stands for a recipe each. */
+export type OneOf<T> = T | readonly T[];
+
+/** @internal The options as the core knows them. */
+export const toOptions = (options: object) =>
   Object.fromEntries(
     Object.entries(options)
       .filter(([, value]) => value !== undefined)

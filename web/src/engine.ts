@@ -23,6 +23,14 @@ export interface NodeReport {
   /** Why the operator stayed float; empty if it was quantized. */
   reason: string;
 }
+export interface Inspection {
+  /** The model is quantized. */
+  quantized: boolean;
+  parameters: number;
+  /** Bytes of all constants. */
+  constantBytes: number;
+  nodes: NodeReport[];
+}
 export interface QuantizeReport {
   nodes: NodeReport[];
   /** Bytes of all constants, before and after. */
@@ -46,14 +54,36 @@ interface ModelHandle extends Handle {
   createSession(): OrError<SessionHandle>;
   toOnnx(keepNames: boolean): OrError<Uint8Array>;
   toCompact(): OrError<Uint8Array>;
+  inspect(): Inspection;
   inputs(): WireValue[];
   outputs(): WireValue[];
 }
-interface QuantizerHandle extends Handle {
+type Quantized = { model: ModelHandle; report: QuantizeReport };
+/** A quantizer, or a tuner's trial. */
+interface CalibratedHandle extends Handle {
   wantsData(): boolean;
   observe(feeds: WireTensor[]): OrError<undefined>;
   endPass(): OrError<boolean>;
-  finish(): OrError<{ model: ModelHandle; report: QuantizeReport }>;
+}
+interface QuantizerHandle extends CalibratedHandle {
+  finish(): OrError<Quantized>;
+}
+type Outcome = { accuracy: number; latencyMs?: number } | { error: string };
+interface TunerHandle extends CalibratedHandle {
+  wantsBaseline(): boolean;
+  setBaseline(outcome: Outcome): OrError<undefined>;
+  addSample(feeds: WireTensor[]): OrError<undefined>;
+  nextTrial(): OrError<boolean>;
+  quantize(): OrError<SessionHandle | null>;
+  report(outcome: Outcome): OrError<undefined>;
+  message(): string;
+  result(): string;
+  bestModel(): Quantized | undefined;
+  takeJournal(): string;
+}
+interface DiagnoserHandle extends Handle {
+  observe(feeds: WireTensor[]): OrError<undefined>;
+  finish(a: string, b: string, data: string): OrError<{ json: string; html: string }>;
 }
 /** What Emscripten's glue gives. */
 export interface OctavoModule {
@@ -64,7 +94,10 @@ export interface OctavoModule {
     config: string,
     deterministic: boolean,
   ): OrError<QuantizerHandle>;
+  createTuner?(model: ModelHandle, config: string, resume: string): OrError<TunerHandle>;
+  createDiagnoser?(float: ModelHandle, quantized: ModelHandle): OrError<DiagnoserHandle>;
   schema?(): string;
+  tuningSchema?(): string;
 }
 export type Glue = (options?: {
   instantiateWasm(
@@ -116,7 +149,7 @@ export class Engine {
   call(method: EngineMethod, args: unknown[]): unknown {
     if (this.#fault) throw this.#dead();
     try {
-      return (this[method] as (...args: unknown[]) => unknown)(...args);
+      return (this[method] as (...args: never[]) => unknown)(...(args as never[]));
     } catch (error) {
       // A trap (memory exhausted, stack overflow) leaves the module in no state to go on.
       if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) {
@@ -164,28 +197,79 @@ export class Engine {
     const handle = this.#get<ModelHandle>(model);
     return this.#keep(check(this.module.createQuantizer!(handle, config, deterministic)));
   }
-  schema(): string {
-    return this.module.schema!();
+  inspect(model: number): Inspection {
+    return this.#get<ModelHandle>(model).inspect();
   }
-  observe(quantizer: number, feeds: WireTensor[]): void {
-    check(this.#get<QuantizerHandle>(quantizer).observe(feeds));
+  /** Of recipes, and of tuning. */
+  schemas(): [string, string] {
+    return [this.module.schema!(), this.module.tuningSchema!()];
   }
-  wantsData(quantizer: number): boolean {
-    return this.#get<QuantizerHandle>(quantizer).wantsData();
+  observe(object: number, feeds: WireTensor[]): void {
+    check(this.#get<CalibratedHandle | DiagnoserHandle>(object).observe(feeds));
+  }
+  wantsData(object: number): boolean {
+    return this.#get<CalibratedHandle>(object).wantsData();
   }
   /** Whether the samples are wanted once more. */
-  endPass(quantizer: number): boolean {
-    return check(this.#get<QuantizerHandle>(quantizer).endPass());
+  endPass(object: number): boolean {
+    return check(this.#get<CalibratedHandle>(object).endPass());
   }
   finish(quantizer: number): WireObject & { report: QuantizeReport } {
-    const { model, report } = check(this.#get<QuantizerHandle>(quantizer).finish());
-    return { ...this.#describe(model), report };
+    return this.#quantized(check(this.#get<QuantizerHandle>(quantizer).finish()));
+  }
+
+  createTuner(model: number, config: string, resume: string): number {
+    const handle = this.#get<ModelHandle>(model);
+    return this.#keep(check(this.module.createTuner!(handle, config, resume)));
+  }
+  wantsBaseline(tuner: number): boolean {
+    return this.#get<TunerHandle>(tuner).wantsBaseline();
+  }
+  setBaseline(tuner: number, outcome: Outcome): void {
+    check(this.#get<TunerHandle>(tuner).setBaseline(outcome));
+  }
+  addSample(tuner: number, feeds: WireTensor[]): void {
+    check(this.#get<TunerHandle>(tuner).addSample(feeds));
+  }
+  nextTrial(tuner: number): boolean {
+    return check(this.#get<TunerHandle>(tuner).nextTrial());
+  }
+  /** A session of the trial's model; null if there is nothing to evaluate. */
+  quantizeTrial(tuner: number): WireObject | null {
+    const session = check(this.#get<TunerHandle>(tuner).quantize());
+    return session && this.#describe(session);
+  }
+  reportTrial(tuner: number, outcome: Outcome): void {
+    check(this.#get<TunerHandle>(tuner).report(outcome));
+  }
+  /** JSON of the result so far, and a line for people. */
+  tuned(tuner: number): [string, string] {
+    const handle = this.#get<TunerHandle>(tuner);
+    return [handle.result(), handle.message()];
+  }
+  takeJournal(tuner: number): string {
+    return this.#get<TunerHandle>(tuner).takeJournal();
+  }
+  bestModel(tuner: number): (WireObject & { report: QuantizeReport }) | undefined {
+    const best = this.#get<TunerHandle>(tuner).bestModel();
+    return best && this.#quantized(best);
+  }
+
+  createDiagnoser(float: number, quantized: number): number {
+    const [a, b] = [this.#get<ModelHandle>(float), this.#get<ModelHandle>(quantized)];
+    return this.#keep(check(this.module.createDiagnoser!(a, b)));
+  }
+  diagnosis(diagnoser: number, a: string, b: string, data: string) {
+    return check(this.#get<DiagnoserHandle>(diagnoser).finish(a, b, data));
   }
   release(id: number): void {
     this.#objects.get(id)?.delete();
     this.#objects.delete(id);
   }
 
+  #quantized({ model, report }: Quantized) {
+    return { ...this.#describe(model), report };
+  }
   #keep(handle: Handle): number {
     this.#objects.set(++this.#lastId, handle);
     return this.#lastId;
@@ -200,20 +284,12 @@ export class Engine {
   }
 }
 
-export type EngineMethod =
-  | "loadModel"
-  | "createSession"
-  | "openCompact"
-  | "run"
-  | "toOnnx"
-  | "toCompact"
-  | "createQuantizer"
-  | "schema"
-  | "wantsData"
-  | "observe"
-  | "endPass"
-  | "finish"
-  | "release";
+export type EngineMethod = Exclude<
+  {
+    [Name in keyof Engine]: Engine[Name] extends (...args: never[]) => unknown ? Name : never;
+  }[keyof Engine],
+  "call"
+>;
 
 /** Buffers of a result that may be handed over instead of copied. */
 export function resultBuffers(result: unknown): ArrayBuffer[] {

@@ -8,13 +8,26 @@ export function backendInfo(options: EngineOptions = {}): BackendInfo {
 }
 
 export * from "./configs.js";
+export type { OneOf } from "./config.js";
+export { parseRecipe, TuningConfig } from "./recipe.js";
 export { schema } from "./schema.js";
 export type { ConfigSchema, OptionSchema } from "./schema.js";
 export { quantizeModel } from "./quantize.js";
-export type { CalibDataLoader, CalibFunc, QuantizeOptions } from "./quantize.js";
+export type { QuantizeOptions } from "./quantize.js";
+export type { CalibDataLoader, CalibFunc } from "./calibration.js";
+export { autotune } from "./autotune.js";
+export type { AutotuneOptions, EvalFn, EvalResult, TrialRecord, TuningResult } from "./autotune.js";
+export { diagnose } from "./diagnose.js";
+export type {
+  DiagnoseOptions,
+  Diagnosis,
+  OpDiagnosis,
+  TensorComparison,
+  TensorDiagnosis,
+} from "./diagnose.js";
 export { InferenceSession, Model, QuantizedModel } from "./model.js";
 export type { LoadOptions, OnnxOptions } from "./model.js";
-export type { NodeReport, QuantizeReport } from "./engine.js";
+export type { Inspection, NodeReport, QuantizeReport } from "./engine.js";
 export type { ProgressEvent } from "./progress.js";
 export * from "./errors.js";
 export { Tensor } from "./tensor.js";

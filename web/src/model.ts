@@ -1,4 +1,4 @@
-import type { QuantizeReport, WireObject } from "./engine.js";
+import type { Inspection, QuantizeReport, WireObject } from "./engine.js";
 import { Hosts, type EngineOptions, type Host } from "./host.js";
 import { toBytes, type Source } from "./load.js";
 import { made, metadata, Owned, type ValueMetadata } from "./owned.js";
@@ -61,17 +61,7 @@ export class Model extends Owned {
 
   /** Reads an ONNX model or an .octavo file: its address, a File or Blob, or its bytes. */
   static async load(source: Source, options: LoadOptions = {}): Promise<Model> {
-    const { signal, externalData = {} } = options;
-    const files = Promise.all(
-      Object.entries(externalData).map(async ([name, file]) => [name, await toBytes(file, signal)]),
-    );
-    const [host, bytes, external] = await Promise.all([
-      hosts.get(options),
-      toBytes(source, signal),
-      files,
-    ]);
-    const args = [bytes, Object.fromEntries(external)];
-    return new Model(host, await made(host, "loadModel", args, signal));
+    return loadOn(hosts.get(options), source, options);
   }
 
   /** The model as ONNX; quantized values between QuantizeLinear and DequantizeLinear. */
@@ -81,6 +71,14 @@ export class Model extends Owned {
   /** The model as an .octavo file, which octavo/runtime runs. */
   async toCompact(): Promise<Uint8Array> {
     return this.owned.host.call("toCompact", [this.owned.id]);
+  }
+
+  /**
+   * What the model consists of. Of a quantized model: what became of each operator; of a float one:
+   * what static quantization with its default options would make of it, and why not more.
+   */
+  async inspect(): Promise<Inspection> {
+    return this.owned.host.call("inspect", [this.owned.id]);
   }
 
   /** @internal Where the model lives. */
@@ -99,11 +97,21 @@ export class QuantizedModel extends Model {
   }
 }
 
+async function loadOn(where: Host | Promise<Host>, source: Source, options: LoadOptions) {
+  const { signal, externalData = {} } = options;
+  const files = Promise.all(
+    Object.entries(externalData).map(async ([name, file]) => [name, await toBytes(file, signal)]),
+  );
+  const [host, bytes, external] = await Promise.all([where, toBytes(source, signal), files]);
+  const args = [bytes, Object.fromEntries(external)];
+  return new Model(host, await made(host, "loadModel", args, signal));
+}
+
 /** The model, and whether it was loaded here and so is ours to dispose of. */
-export async function modelOf(source: Source | Model, options: LoadOptions) {
+export async function modelOf(source: Source | Model, options: LoadOptions, host?: Host) {
   if (source instanceof Model) return { model: source, ours: false };
   if (source === undefined || source === null) throw invalidArgument("there is no model");
-  return { model: await Model.load(source, options), ours: true };
+  return { model: await loadOn(host ?? hosts.get(options), source, options), ours: true };
 }
 
 export class InferenceSession extends Session {

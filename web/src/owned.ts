@@ -94,13 +94,13 @@ export async function abortable<T>(
 }
 
 /** The object that a call makes; released if the caller no longer wants it. */
-export function made<T extends WireObject | number>(
+export function made<T extends WireObject | number | null>(
   host: Host,
   method: EngineMethod,
   args: unknown[],
   signal?: AbortSignal,
 ): Promise<T> {
   return abortable(host.call<T>(method, args), signal, (object) =>
-    host.call("release", [typeof object === "number" ? object : object.id]),
+    host.call("release", [typeof object === "number" ? object : object?.id]),
   );
 }

@@ -1,10 +1,12 @@
 export interface ProgressEvent {
-  phase: "load" | "calibrate" | "quantize";
+  phase: "load" | "calibrate" | "quantize" | "evaluate" | "compare";
   done: number;
   /** 0 if it is not known. */
   total: number;
   /** Milliseconds that the phase will still take; undefined while nothing is known. */
   etaMs?: number;
+  /** Of autotune; 0: the float model. */
+  trial?: number;
 }
 
 const intervalMs = 100;
@@ -15,6 +17,7 @@ export class Progress {
   #total = 0;
   #begun = 0;
   #told = -Infinity;
+  trial: number | undefined;
 
   constructor(private readonly listener?: (event: ProgressEvent) => void) {}
 
@@ -29,8 +32,7 @@ export class Progress {
     if (now - this.#told < intervalMs) return;
     this.#told = now;
     const left = this.#total - done;
-    this.listener?.({
-      phase: this.#phase,
+    this.#tell({
       done,
       total: this.#total,
       ...(left >= 0 && done > 0 ? { etaMs: ((now - this.#begun) / done) * left } : {}),
@@ -38,6 +40,11 @@ export class Progress {
   }
 
   end(done: number) {
-    this.listener?.({ phase: this.#phase, done, total: done, etaMs: 0 });
+    this.#tell({ done, total: done, etaMs: 0 });
+  }
+
+  #tell(event: Omit<ProgressEvent, "phase">) {
+    const trial = this.trial === undefined ? {} : { trial: this.trial };
+    this.listener?.({ phase: this.#phase, ...event, ...trial });
   }
 }

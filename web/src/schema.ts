@@ -1,5 +1,6 @@
 // The options of all configs as data, for forms.
 import { camelCase } from "./config.js";
+import { classNames } from "./configs.js";
 import type { EngineOptions } from "./host.js";
 import { coreHost } from "./model.js";
 
@@ -22,7 +23,7 @@ export interface OptionSchema {
 export interface ConfigSchema {
   /** The class: "StaticQuantConfig". */
   name: string;
-  /** The stage's name in a recipe: "static_quant". */
+  /** The stage's name in a recipe: "static_quant"; "tuning": not a stage, but TuningConfig. */
   stage: string;
   options: OptionSchema[];
 }
@@ -57,17 +58,30 @@ function optionSchema(name: string, json: JsonSchema, local: boolean): OptionSch
 /** Every config class with its options: names, types, defaults, choices, bounds and help. */
 export async function schema(options: EngineOptions = {}): Promise<ConfigSchema[]> {
   const host = await coreHost(options);
-  const recipe = JSON.parse(await host.call<string>("schema", [])) as JsonSchema;
-  const stages = recipe.anyOf!.find(({ type }) => type === "object")!.properties!;
-  return Object.entries(stages).map(([stage, { anyOf }]) => {
+  const schemas = await host.call<[string, string]>("schemas", []);
+  const [recipe, tuning] = schemas.map((text) => JSON.parse(text) as JsonSchema);
+  const stages = recipe!.anyOf!.find(({ type }) => type === "object")!.properties!;
+  const configs = Object.entries(stages).map(([stage, { anyOf }]) => {
     const nested = anyOf!.find(({ properties }) => properties!["global"])!.properties!;
     const local = nested["local"]!.additionalProperties!.properties!;
-    return {
-      name: camelCase(`_${stage}_config`),
-      stage,
-      options: Object.entries(nested["global"]!.properties!).map(([name, json]) =>
-        optionSchema(name, json, name in local),
-      ),
-    };
+    return configSchema(
+      stage as keyof typeof classNames,
+      nested["global"]!.properties!,
+      (name) => name in local,
+    );
   });
+  const { config_set: _, ...own } = tuning!.properties!;
+  return [...configs, configSchema("tuning", own, () => false)];
+}
+
+function configSchema(
+  stage: keyof typeof classNames,
+  options: Record<string, JsonSchema>,
+  isLocal: (name: string) => boolean,
+): ConfigSchema {
+  return {
+    name: classNames[stage],
+    stage,
+    options: Object.entries(options).map(([name, json]) => optionSchema(name, json, isLocal(name))),
+  };
 }
