@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/quantization/annotate.h"
+#include "runtime/quantize_view.h"
 
 namespace octavo {
 namespace {
@@ -16,10 +17,6 @@ std::string precision(const Value& value) {
 }
 
 }  // namespace
-
-bool is_conversion(const Node& node) {
-  return node.kind == OpKind::kQuantizeLinear || node.kind == OpKind::kDequantizeLinear;
-}
 
 Precisions precisions(const Graph& graph, const Node& node) {
   Precisions found;
@@ -40,8 +37,7 @@ Inspection inspect(const Model& model) {
     found.quantized = found.quantized || value.quant != nullptr;
   }
   const StaticQuantConfig defaults;
-  const Result<Annotation> would =
-      found.quantized ? Annotation() : annotate(graph, defaults);
+  const Result<Annotation> would = found.quantized ? Annotation() : annotate(graph, defaults);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     if (is_conversion(node)) continue;

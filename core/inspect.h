@@ -14,9 +14,6 @@ struct Inspection {
 };
 Inspection inspect(const Model& model);
 
-/// Conversions between integers and floats stand only where precision changes.
-bool is_conversion(const Node& node);
-
 /// "i8 per_channel", "u8": of a node's first quantized constant and of its first other quantized
 /// input; empty if there is none.
 struct Precisions {

@@ -99,6 +99,10 @@ Result<Plan*> Session::plan_for(std::span<const TensorView> inputs, const Observ
   return plans_.back().plan.get();
 }
 
+int64_t Session::memory_bytes() const {
+  return constant_bytes(*graph_) + (plans_.empty() ? 0 : plans_.back().plan->arena_bytes());
+}
+
 Result<std::vector<TensorView>> Session::order_feeds(const NamedTensors& feeds) const {
   std::vector<TensorView> views(graph_->inputs.size());
   for (const auto& [name, tensor] : feeds) {

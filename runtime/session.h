@@ -37,6 +37,9 @@ class Session {
   Status run(std::span<const TensorView> inputs, std::span<TensorView> outputs,
              Observer* observer = nullptr);
 
+  /// Of constants, and of the activations of one run with the shapes that were planned for last.
+  int64_t memory_bytes() const;
+
   /// The plan for inputs of these shapes, made if new.
   Result<Plan*> plan_for(std::span<const TensorView> inputs, const Observer* observer = nullptr);
 

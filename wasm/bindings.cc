@@ -137,9 +137,7 @@ val quantized_to_js(QuantizedModel quantized) {
   return out;
 }
 
-val status_to_js(const Status& status) {
-  return status ? val::undefined() : to_js(status.error());
-}
+val status_to_js(const Status& status) { return status ? val::undefined() : to_js(status.error()); }
 
 EMSCRIPTEN_BINDINGS(octavo_core) {
   emscripten::class_<JsModel>("Model")

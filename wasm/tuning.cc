@@ -45,13 +45,16 @@ class JsTuner {
   }
   bool wants_data() const { return tuner_->wants_data(); }
   val observe(const val& feeds) {
-    return observe_feeds(feeds, [&](const NamedTensors& tensors) { return tuner_->observe(tensors); });
+    return observe_feeds(feeds,
+                         [&](const NamedTensors& tensors) { return tuner_->observe(tensors); });
   }
   val end_pass() {
     return unwrap(tuner_->end_pass(), [](bool again) { return val(again); });
   }
   /// A session of the trial's model; null if its figures are known.
-  val quantize() { return unwrap(trial_session(), [](const val& session) { return session; }); }
+  val quantize() {
+    return unwrap(trial_session(), [](const val& session) { return session; });
+  }
   val report(const val& outcome) { return status_to_js(tuner_->report(eval_from_js(outcome))); }
 
   std::string message() const { return tuner_->message(); }
@@ -66,16 +69,16 @@ class JsTuner {
   std::string take_journal() { return std::exchange(lines_, {}); }
 
  private:
-  static Result<std::shared_ptr<JsTuner>> make(const JsModel& model,
-                                               const std::string& config_json,
+  static Result<std::shared_ptr<JsTuner>> make(const JsModel& model, const std::string& config_json,
                                                const std::string& resume) {
     OCTAVO_ASSIGN(const TuningConfig config, TuningConfig::from_json(config_json));
     auto made = std::make_shared<JsTuner>();
     TunerOptions options{.clock = [] { return emscripten_get_now() / 1e3; },
-                         .journal = [tuner = made.get()](std::string_view line) {
-                           tuner->lines_ += line;
-                           return Status();
-                         },
+                         .journal =
+                             [tuner = made.get()](std::string_view line) {
+                               tuner->lines_ += line;
+                               return Status();
+                             },
                          .resume = resume,
                          .pool = thread_pool()};
     OCTAVO_ASSIGN(made->tuner_, Tuner::create(model.model(), config, std::move(options)));

@@ -207,7 +207,8 @@ Result<Diagnoser> Diagnoser::create(const Model& float_model, const Model& quant
   for (size_t v = 0; v < graph.values.size(); ++v) {
     const Value& value = graph.values[v];
     if (names[v].empty() || value.constant.present()) continue;
-    if (const auto found = reachable_range(value)) state->thresholds.emplace(names[v], Thresholds{*found});
+    if (const auto found = reachable_range(value))
+      state->thresholds.emplace(names[v], Thresholds{*found});
   }
   result.float_bytes = constant_bytes(float_model.graph());
   result.quantized_bytes = constant_bytes(quantized.graph());

@@ -70,8 +70,9 @@ Result<ErrorSourceFinder> ErrorSourceFinder::create(const Model& float_model,
   OCTAVO_ASSIGN(Graph graph, with_float_activations(quantized.graph()));
   const Model weights_only(std::make_shared<const Graph>(std::move(graph)));
   std::vector<Comparer> pairs;
-  for (const auto& [a, b] : {std::pair(&float_model, &weights_only),
-                             std::pair(&weights_only, &quantized), std::pair(&float_model, &quantized)}) {
+  for (const auto& [a, b] :
+       {std::pair(&float_model, &weights_only), std::pair(&weights_only, &quantized),
+        std::pair(&float_model, &quantized)}) {
     OCTAVO_ASSIGN(Comparer pair, Comparer::create(*a, *b, pool));
     pairs.push_back(std::move(pair));
   }

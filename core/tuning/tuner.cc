@@ -116,8 +116,8 @@ struct Tuner::State {
       if (feed != feeds.end()) inputs.push_back(feed->second.view());
     }
     if (inputs.size() == session.graph().inputs.size()) {
-      OCTAVO_ASSIGN(Plan * plan, session.plan_for(inputs));
-      record.memory_bytes = record.size_bytes + plan->arena_bytes();
+      OCTAVO_TRY(session.plan_for(inputs));
+      record.memory_bytes = session.memory_bytes();
     }
     if (record.latency_ms || !options.clock) return {};
     std::vector<double> ms;

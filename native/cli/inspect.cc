@@ -2,7 +2,6 @@
 #include <map>
 #include <memory>
 
-#include "core/inspect.h"
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
 #include "native/model_file.h"

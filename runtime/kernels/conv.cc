@@ -17,12 +17,13 @@ using ops::Spatial;
 
 class ConvStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
-                                                  Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph,
+                                                                const Node& node, Layout) {
     return create_f32(graph, node, gemm_target());
   }
-  static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
-                                                  const GemmTarget& target) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph,
+                                                                const Node& node,
+                                                                const GemmTarget& target) {
     OCTAVO_ASSIGN(const ConvShape shape, conv_shape_of(graph, node));
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
     std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, target, {}));
@@ -42,8 +43,8 @@ class ConvStep : public KernelStep {
     return step;
   }
 
-  static Result<std::unique_ptr<Step>> create_int8(const PlanGraph& graph, const Node& node,
-                                                   Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_int8(const PlanGraph& graph,
+                                                                 const Node& node, Layout) {
     OCTAVO_ASSIGN(const ConvShape shape, conv_shape_of(graph, node));
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
     const TensorInfo& x = graph.info(node.input(0));
@@ -248,8 +249,8 @@ constexpr KernelDef kKernels[] = {
 
 std::span<const KernelDef> conv_kernels() { return kKernels; }
 
-Result<std::unique_ptr<Step>> make_conv_fixed_order(const PlanGraph& graph, const Node& node,
-                                                    Layout) {
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_conv_fixed_order(const PlanGraph& graph,
+                                                                  const Node& node, Layout) {
   return ConvStep::create_f32(graph, node, fixed_order_target());
 }
 

@@ -70,7 +70,8 @@ struct AxisPhase {
 
 class ConvTransposeStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout) {
     OCTAVO_ASSIGN(const ConvShape shape, shape_of(graph, node));
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
     const TensorInfo &x = graph.info(node.input(0)), &y = graph.info(node.output(0));

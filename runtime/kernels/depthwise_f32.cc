@@ -171,7 +171,8 @@ class DepthwiseF32Step : public KernelStep {
 
 }  // namespace
 
-Result<std::unique_ptr<Step>> make_depthwise_f32(const PlanGraph& graph, const Node& node, Layout) {
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_f32(const PlanGraph& graph,
+                                                               const Node& node, Layout) {
   DepthwiseF32 dw;
   OCTAVO_ASSIGN(dw.shape, conv_shape_of(graph, node));
   OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));

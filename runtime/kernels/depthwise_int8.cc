@@ -427,8 +427,8 @@ void pack(DepthwiseInt8& dw, const std::vector<int8_t>& weights, const Requantiz
 
 }  // namespace
 
-Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph, const Node& node,
-                                                  Layout) {
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph,
+                                                                const Node& node, Layout) {
   DepthwiseInt8 dw;
   OCTAVO_ASSIGN(dw.shape, conv_shape_of(graph, node));
   OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));

@@ -35,8 +35,8 @@ bool is_binary_int8(const PlanGraph& graph, const Node& node) {
 
 class BinaryStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
-                                              Layout layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout layout) {
     std::unique_ptr<BinaryStep> step(new BinaryStep(graph, node));
     const TensorInfo& y = graph.info(node.output(0));
     const int rank = y.shape.rank();
@@ -138,7 +138,8 @@ bool is_dequantize(const PlanGraph& graph, const Node& node) {
 
 class QuantizeStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout) {
     return std::unique_ptr<Step>(new QuantizeStep(graph, node));
   }
   Status run(const StepContext& context) override {

@@ -144,7 +144,8 @@ class DepthwiseStep : public KernelStep {
   AlignedVector<float> bias_;
 };
 
-Result<std::unique_ptr<Step>> make_depthwise(const PlanGraph& graph, const Node& node, Layout) {
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise(const PlanGraph& graph, const Node& node,
+                                                           Layout) {
   OCTAVO_ASSIGN(const ops::ConvShape shape, conv_shape_of(graph, node));
   OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
   return std::make_unique<DepthwiseStep>(graph, node, shape, bounds);

@@ -149,8 +149,8 @@ const KernelDef* find_widened(const PlanGraph& graph, const Node& node, const Fi
   return find(widened.plan, widened.graph.nodes[0]);
 }
 
-Result<std::unique_ptr<Step>> create_widened(const PlanGraph& graph, const Node& node,
-                                             Layout layout, const FindKernel& find) {
+[[gnu::cold]] Result<std::unique_ptr<Step>> create_widened(const PlanGraph& graph, const Node& node,
+                                                           Layout layout, const FindKernel& find) {
   Widened widened;
   OCTAVO_TRY(widen_node(graph, node, widened));
   const KernelDef* kernel = find(widened.plan, widened.graph.nodes[0]);
@@ -173,7 +173,8 @@ bool is_half_cast(const PlanGraph& graph, const Node& node) {
 
 class HalfCastStep final : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout) {
     return std::unique_ptr<Step>(new HalfCastStep(graph, node));
   }
   Status run(const StepContext& context) override {

@@ -74,12 +74,13 @@ bool is_int8_product(const PlanGraph& graph, const Node& node) {
 
 class MatMulStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
-                                                  Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph,
+                                                                const Node& node, Layout) {
     return create_f32(graph, node, gemm_target());
   }
-  static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph, const Node& node,
-                                                  const GemmTarget& target) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph,
+                                                                const Node& node,
+                                                                const GemmTarget& target) {
     std::unique_ptr<MatMulStep> step(
         new MatMulStep(graph, node, *product_of(graph, node), target, /*form=*/{}));
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
@@ -99,8 +100,8 @@ class MatMulStep : public KernelStep {
     return step;
   }
 
-  static Result<std::unique_ptr<Step>> create_int8(const PlanGraph& graph, const Node& node,
-                                                   Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_int8(const PlanGraph& graph,
+                                                                 const Node& node, Layout) {
     const Product product = *product_of(graph, node);
     const TensorInfo& a = graph.info(node.input(0));
     const TensorInfo& b = graph.info(node.input(1));
@@ -265,8 +266,8 @@ constexpr KernelDef kKernels[] = {
 std::span<const KernelDef> matmul_kernels() { return kKernels; }
 
 bool matmul_is_f32(const PlanGraph& graph, const Node& node) { return is_f32_product(graph, node); }
-Result<std::unique_ptr<Step>> make_matmul_fixed_order(const PlanGraph& graph, const Node& node,
-                                                      Layout) {
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_matmul_fixed_order(const PlanGraph& graph,
+                                                                    const Node& node, Layout) {
   return MatMulStep::create_f32(graph, node, fixed_order_target());
 }
 

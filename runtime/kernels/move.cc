@@ -41,8 +41,8 @@ bool supports_concat(const PlanGraph& graph, const Node& node) {
 
 class ConcatStep final : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
-                                              Layout layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout layout) {
     std::unique_ptr<ConcatStep> step(new ConcatStep(graph, node));
     const TensorInfo& y = graph.info(node.output(0));
     const int rank = y.shape.rank();

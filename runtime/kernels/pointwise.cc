@@ -145,8 +145,8 @@ Result<Tensor> tabulate(const PlanGraph& graph, const Node& node, ValueId source
 
 class TableStep final : public Step {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
-                                              std::span<const Node* const> nodes) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            std::span<const Node* const> nodes) {
     auto step = std::make_unique<TableStep>();
     const ValueId source = source_of(graph, *nodes.front());
     OCTAVO_ASSIGN(Tensor all, Tensor::create(graph.info(source).dtype, Shape{256}));
@@ -179,8 +179,8 @@ class TableStep final : public Step {
 
 class FloatStep final : public Step {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
-                                              std::span<const Node* const> nodes) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            std::span<const Node* const> nodes) {
     auto step = std::make_unique<FloatStep>();
     const ValueId source = source_of(graph, *nodes.front());
     ValueId last = source;
@@ -261,11 +261,13 @@ class FloatStep final : public Step {
   DType dtype_ = DType::kF32;
 };
 
-Result<std::unique_ptr<Step>> create_float(const PlanGraph& graph, const Node& node, Layout) {
+[[gnu::cold]] Result<std::unique_ptr<Step>> create_float(const PlanGraph& graph, const Node& node,
+                                                         Layout) {
   const Node* const one = &node;
   return FloatStep::create(graph, {&one, 1});
 }
-Result<std::unique_ptr<Step>> create_table(const PlanGraph& graph, const Node& node, Layout) {
+[[gnu::cold]] Result<std::unique_ptr<Step>> create_table(const PlanGraph& graph, const Node& node,
+                                                         Layout) {
   const Node* const one = &node;
   return TableStep::create(graph, {&one, 1});
 }
@@ -325,7 +327,8 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
   return claims;
 }
 
-Result<std::unique_ptr<Step>> create_pointwise(const PlanGraph& graph, const Claim& claim) {
+[[gnu::cold]] Result<std::unique_ptr<Step>> create_pointwise(const PlanGraph& graph,
+                                                             const Claim& claim) {
   std::vector<const Node*> nodes;
   for (const NodeId id : claim.nodes) nodes.push_back(&graph.graph.node(id));
   const bool int8 = int8_params(graph, source_of(graph, *nodes.front())) != nullptr;

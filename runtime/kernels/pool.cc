@@ -36,7 +36,8 @@ PoolType type_of(const PlanGraph& graph, ValueId id) {
 
 class PoolStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout) {
     std::unique_ptr<PoolStep> step(new PoolStep(graph, node));
     const Shape& x = graph.info(node.input(0)).shape;
     const Shape& y = graph.info(node.output(0)).shape;

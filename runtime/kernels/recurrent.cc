@@ -51,7 +51,8 @@ bool is_supported(const PlanGraph& graph, const Node& node) {
 
 class RecurrentStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout) {
     OCTAVO_ASSIGN(Recurrence recurrence, recurrence_of(graph, node));
     return std::unique_ptr<Step>(new RecurrentStep(graph, node, std::move(recurrence)));
   }

@@ -58,8 +58,8 @@ bool is_plain(const PlanGraph& graph, const Node& node) {
 
 class ResizeStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
-                                              Layout layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout layout) {
     std::unique_ptr<ResizeStep> step(new ResizeStep(graph, node));
     const TensorInfo &x = graph.info(node.input(0)), &y = graph.info(node.output(0));
     OCTAVO_ASSIGN(step->resizing_,

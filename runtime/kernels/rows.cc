@@ -25,8 +25,8 @@ bool is_softmax(const PlanGraph& graph, const Node& node) {
 
 class SoftmaxStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
-                                              Layout layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout layout) {
     std::unique_ptr<SoftmaxStep> step(new SoftmaxStep(graph, node));
     const Shape& shape = graph.info(node.input(0)).shape;
     OCTAVO_ASSIGN(const int axis, normalize_axis(node.get_int("axis"), shape.rank()));
@@ -96,7 +96,8 @@ bool is_normalization(const PlanGraph& graph, const Node& node) {
 
 class NormalizeStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, Layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout) {
     std::unique_ptr<NormalizeStep> step(new NormalizeStep(graph, node));
     const Shape& x = graph.info(node.input(0)).shape;
     step->epsilon_ = node.get_float("epsilon");
@@ -165,8 +166,8 @@ bool is_batch_norm(const PlanGraph& graph, const Node& node) {
 
 class BatchNormStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
-                                              Layout layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout layout) {
     std::unique_ptr<BatchNormStep> step(new BatchNormStep(graph, node));
     const TensorView x{nullptr, DType::kF32, layout, graph.info(node.input(0)).shape};
     step->split_ = ops::split_axis(x, 1);
@@ -269,8 +270,8 @@ bool is_reduction(const PlanGraph& graph, const Node& node) {
 
 class ReduceStep : public KernelStep {
  public:
-  static Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
-                                              Layout layout) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
+                                                            const Node& node, Layout layout) {
     std::unique_ptr<ReduceStep> step(new ReduceStep(graph, node));
     step->split_ = *reduced_axes(graph, node, layout);
     return step;

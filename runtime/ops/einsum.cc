@@ -89,10 +89,8 @@ Result<Equation> parse_equation(std::string_view text, std::span<const int> rank
   } else {
     // The ellipsis, then every letter that occurs once, in order ('0' < 'A' < 'a').
     for (int d = 0; d < widest; ++d) equation.output += static_cast<char>('0' + d);
-    std::string letters = all;
-    std::ranges::sort(letters);
-    for (const char c : letters) {
-      if (c > '9' && std::ranges::count(all, c) == 1) equation.output += c;
+    for (char c = 'A'; c <= 'z'; ++c) {
+      if (std::ranges::count(all, c) == 1) equation.output += c;
     }
   }
   for (const char c : equation.output) {

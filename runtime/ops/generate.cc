@@ -2,12 +2,12 @@
 #include <bit>
 #include <cmath>
 #include <functional>
-#include <numeric>
 
 #include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/indexing.h"
 #include "runtime/ops/move.h"
+#include "runtime/sort.h"
 
 namespace octavo::ops {
 namespace {
@@ -325,9 +325,8 @@ Status run_unique(KernelContext& c) {
                : compare_with(static_cast<const uint64_t*>(keys.raw()), a, b);
   };
 
-  std::vector<int64_t> order(static_cast<size_t>(count));
-  std::iota(order.begin(), order.end(), int64_t{0});
-  std::ranges::stable_sort(order, [&](int64_t a, int64_t b) { return compare(a, b) < 0; });
+  const std::vector<int64_t> order = sorted_indices(
+      static_cast<size_t>(count), [&](int64_t a, int64_t b) { return compare(a, b) < 0; });
   struct Group {
     int64_t first, begin, size;  // first occurrence; members are order[begin, begin + size)
   };
@@ -338,7 +337,15 @@ Status run_unique(KernelContext& c) {
     }
     ++groups.back().size;
   }
-  if (c.node.get_int("sorted") == 0) std::ranges::sort(groups, {}, &Group::first);
+  if (c.node.get_int("sorted") == 0) {
+    std::vector<Group> by_first;
+    for (const int64_t g : sorted_indices(groups.size(), [&](int64_t a, int64_t b) {
+           return groups[static_cast<size_t>(a)].first < groups[static_cast<size_t>(b)].first;
+         })) {
+      by_first.push_back(groups[static_cast<size_t>(g)]);
+    }
+    groups = std::move(by_first);
+  }
 
   const auto found = static_cast<int64_t>(groups.size());
   shape[axis] = found;

@@ -13,9 +13,14 @@ void simplify(Block& block) {
   for (int i = 0; i < block.rank; ++i) {
     if (block.dims[static_cast<size_t>(i)] != 1) order[static_cast<size_t>(kept++)] = i;
   }
-  std::stable_sort(order.begin(), order.begin() + kept, [&](int a, int b) {
-    return block.dst_strides[static_cast<size_t>(a)] > block.dst_strides[static_cast<size_t>(b)];
-  });
+  const auto stride = [&](int k) {
+    return block.dst_strides[static_cast<size_t>(order[static_cast<size_t>(k)])];
+  };
+  for (int k = 1; k < kept; ++k) {
+    for (int j = k; j > 0 && stride(j) > stride(j - 1); --j) {
+      std::swap(order[static_cast<size_t>(j)], order[static_cast<size_t>(j - 1)]);
+    }
+  }
   Block out;
   for (int k = 0; k < kept; ++k) {
     const auto i = static_cast<size_t>(order[static_cast<size_t>(k)]);

@@ -330,12 +330,14 @@ std::vector<std::vector<int64_t>> nearest_offsets(const TensorView& in, Layout o
 // Along the innermost axis first: where an image grows, there is least to do.
 std::vector<ResizePass> make_passes(const TensorView& in, const ResizeShape& r, const Options& o) {
   const int rank = in.shape.rank();
-  Shape shape = physical_shape(in.shape, in.layout);  // as far as axes are done
-  std::vector<std::pair<int, int>> axes;              // in storage order, logical
-  for (int i = 0; i < rank; ++i) axes.emplace_back(physical_axis(i, rank, in.layout), i);
-  std::ranges::sort(axes, std::greater<>());
+  Shape shape = physical_shape(in.shape, in.layout);    // as far as axes are done
+  std::vector<int> logical(static_cast<size_t>(rank));  // axes in storage order
+  for (int i = 0; i < rank; ++i) {
+    logical[static_cast<size_t>(physical_axis(i, rank, in.layout))] = i;
+  }
   std::vector<ResizePass> passes;
-  for (const auto& [at, i] : axes) {
+  for (int at = rank - 1; at >= 0; --at) {
+    const int i = logical[static_cast<size_t>(at)];
     const bool same = in.shape[i] == r.out[i] && r.scale[static_cast<size_t>(i)] == 1;
     if (same && o.transform != Transform::kCropAndResize) continue;
     ResizePass& pass = passes.emplace_back(make_taps(make_axis(r, in.shape, i), o));

@@ -5,6 +5,7 @@
 #include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/indexing.h"
+#include "runtime/sort.h"
 
 namespace octavo::ops {
 namespace {
@@ -287,7 +288,8 @@ Status run_suppression(KernelContext& c) {
     for (int64_t i = 0; i < count; ++i) {
       if (static_cast<double>(score[i]) > minimum) order.push_back(i);
     }
-    std::ranges::stable_sort(order, [&](int64_t a, int64_t b) { return score[a] > score[b]; });
+    sort_first(order, static_cast<int64_t>(order.size()),
+               [&](int64_t a, int64_t b) { return score[a] > score[b]; });
     kept.clear();
     for (const int64_t i : order) {
       if (static_cast<int64_t>(kept.size()) >= limit) break;

@@ -5,6 +5,7 @@
 #include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/fold.h"
+#include "runtime/sort.h"
 
 namespace octavo::ops {
 namespace {
@@ -92,16 +93,15 @@ Status topk(KernelContext& context) {
     for (int64_t o = 0; o < split.outer; ++o) {
       for (int64_t i = 0; i < split.inner; ++i) {
         const T* from = x.as<const T>() + o * split.dim * split.inner + i;
-        // A total order: NaN above everything, equal elements by index.
+        // NaN above everything.
         const auto before = [&](int64_t p, int64_t q) {
           const T a = from[p * split.inner], b = from[q * split.inner];
           const bool nan_a = a != a, nan_b = b != b;
           if (nan_a != nan_b) return nan_a == largest;
-          if (nan_a || a == b) return p < q;
           return largest ? a > b : a < b;
         };
         std::iota(order.begin(), order.end(), 0);
-        std::partial_sort(order.begin(), order.begin() + k, order.end(), before);
+        sort_first(order, k, before);
         for (int64_t j = 0; j < k; ++j) {
           const int64_t at = (o * k + j) * split.inner + i, index = order[static_cast<size_t>(j)];
           if (values.data != nullptr) values.as<T>()[at] = from[index * split.inner];

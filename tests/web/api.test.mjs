@@ -75,9 +75,11 @@ for (const [worker, threads] of [
 
   test(`use after disposal throws; disposing twice does not ${where}`, async () => {
     const session = await octavo.InferenceSession.create(model, options);
+    assert.equal(session.memoryBytes, undefined);
     const running = session.run(image());
     await Promise.all([session.dispose(), session.dispose()]);
     assert.equal((await running).logits.dims[1], 10);
+    assert.ok(session.memoryBytes > 20_000, "constants and activations");
     await assert.rejects(session.run(image()), octavo.DisposedError);
   });
 

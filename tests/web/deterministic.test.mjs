@@ -25,6 +25,9 @@ const models = [
   ]),
 ];
 
+/** Their last operator, Softmax, stays float. */
+const floatEnds = ["kws", "resnet8"];
+
 for (const [name, path] of models) {
   test(name, { skip: !path && "needs the shared models" }, () =>
     withFolder(async (folder) => {
@@ -58,6 +61,9 @@ for (const [name, path] of models) {
       assert.ok(onnx.equals(native("q.onnx")), "ONNX");
       assert.ok(Buffer.from(await small.toCompact()).equals(native("q.octavo")), ".octavo");
 
+      const { nodes } = await small.inspect();
+      const endsInIntegers = nodes.at(-1).quantized;
+      assert.equal(endsInIntegers, !floatEnds.includes(name));
       const session = await octavo.InferenceSession.create(onnx);
       for (const [i, feed] of feeds.entries()) {
         const { dims, data } = feed[input.name];
@@ -66,7 +72,14 @@ for (const [name, path] of models) {
         cli("run", file("q.onnx"), ...paths, "--backend", "portable");
         const outputs = await session.run(feed);
         for (const output of session.outputNames) {
-          assert.deepEqual(outputs[output].data, readNpy(file(`${output}.npy`)).data, output);
+          const expected = readNpy(file(`${output}.npy`)).data;
+          if (endsInIntegers) {
+            assert.deepEqual(outputs[output].data, expected, output);
+          } else {
+            // A float function of the same integers: other vectors, another order of summation.
+            const error = (x, i) => Math.abs(x - expected[i]);
+            assert.ok(Math.max(...outputs[output].data.map(error)) < 1e-6, output);
+          }
         }
       }
       await Promise.all([session.dispose(), small.dispose(), float.dispose()]);

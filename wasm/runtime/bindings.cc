@@ -27,6 +27,7 @@ EMSCRIPTEN_BINDINGS(octavo_runtime) {
   emscripten::class_<JsSession>("Session")
       .smart_ptr<std::shared_ptr<JsSession>>("Session")
       .function("run", &JsSession::run)
+      .function("memoryBytes", &JsSession::memory_bytes)
       .function("inputs", &JsSession::inputs)
       .function("outputs", &JsSession::outputs);
   emscripten::function("sessionFromCompact", &session_from_compact);

@@ -49,6 +49,7 @@ class JsSession {
   val run(const val& feeds);
   val inputs() const;
   val outputs() const;
+  double memory_bytes() const { return static_cast<double>(session_.memory_bytes()); }
 
  private:
   Session session_;

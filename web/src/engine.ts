@@ -47,6 +47,7 @@ interface Handle {
 }
 interface SessionHandle extends Handle {
   run(feeds: WireTensor[]): OrError<WireTensor[]>;
+  memoryBytes(): number;
   inputs(): WireValue[];
   outputs(): WireValue[];
 }
@@ -186,6 +187,9 @@ export class Engine {
   }
   run(session: number, feeds: WireTensor[]): WireTensor[] {
     return check(this.#get<SessionHandle>(session).run(feeds));
+  }
+  memoryBytes(session: number): number {
+    return this.#get<SessionHandle>(session).memoryBytes();
   }
   toOnnx(model: number, keepNames: boolean): Uint8Array {
     return check(this.#get<ModelHandle>(model).toOnnx(keepNames));

@@ -36,8 +36,8 @@ export class UnsupportedOpError extends OctavoError {
   readonly operators: string[];
   constructor(detail: ErrorDetail, options?: ErrorOptions) {
     super(detail, options);
-    const listed = /operators?: (.*)$/.exec(detail.message)?.[1] ?? "";
-    this.operators = [...listed.matchAll(/([\w.:]+) \(\d+\)/g)].map((match) => match[1]!);
+    const listed = /operators?[^:]*: (.*)$/.exec(detail.message)?.[1] ?? "";
+    this.operators = [...listed.matchAll(/(?:^|, )([\w.:]+) \(\d/g)].map((match) => match[1]!);
   }
 }
 /** An option, a name or a call is wrong. */

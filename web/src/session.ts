@@ -22,6 +22,7 @@ export abstract class Session extends Owned {
   readonly outputMetadata: readonly ValueMetadata[];
   /** What runs the model. */
   readonly backend: BackendInfo;
+  #memoryBytes: number | undefined;
 
   /** @internal */
   constructor(host: Host, { id, inputs, outputs }: WireObject) {
@@ -31,6 +32,11 @@ export abstract class Session extends Owned {
     this.inputNames = inputs.map(({ name }) => name);
     this.outputNames = outputs.map(({ name }) => name);
     this.backend = host.info;
+  }
+
+  /** Bytes of the constants and of the activations of one run; undefined before the first. */
+  get memoryBytes(): number | undefined {
+    return this.#memoryBytes;
   }
 
   /**
@@ -47,6 +53,9 @@ export abstract class Session extends Owned {
       ),
     ];
     const done = host.call<WireTensor[]>("run", [id, tensors], transfer);
-    return fromWire(await abortable(done, options.signal));
+    const memory = this.#memoryBytes ?? host.call<number>("memoryBytes", [id]);
+    const outputs = fromWire(await abortable(done, options.signal));
+    this.#memoryBytes = await memory;
+    return outputs;
   }
 }
