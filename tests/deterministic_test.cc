@@ -1,10 +1,9 @@
 // Deterministic sessions: float results are the same bits whatever the SIMD target and the threads.
-#include <hwy/targets.h>
-
 #include <bit>
 
 #include "core/octavo.h"
 #include "tests/graph_builder.h"
+#include "tests/kernel_check.h"
 
 namespace octavo {
 namespace {
@@ -64,15 +63,10 @@ uint64_t hash(const NamedTensors& tensors) {
 
 TEST(Deterministic, TheSameBitsOnEveryTargetAndWithThreads) {
   const uint64_t expected = hash(run(nullptr));
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  testing::for_each_target([&] {
     EXPECT_EQ(hash(run(nullptr)), expected);
     EXPECT_EQ(hash(run(std::make_shared<BackwardPool>())), expected);
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  });
 }
 
 }  // namespace

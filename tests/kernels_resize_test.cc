@@ -5,7 +5,7 @@
 namespace octavo::testing {
 namespace {
 
-using KernelResizeTest = OnEveryTarget;
+using KernelResizeTest = ::testing::Test;
 
 TEST_F(KernelResizeTest, NearestAndFilters) {
   for_each_target([] {

@@ -6,7 +6,7 @@
 namespace octavo::testing {
 namespace {
 
-using KernelRowsTest = OnEveryTarget;
+using KernelRowsTest = ::testing::Test;
 
 Layout layout_of(uint32_t seed) { return seed % 2 == 0 ? Layout::kPlain : Layout::kChannelsLast; }
 

@@ -97,7 +97,7 @@ KernelCase make_conv(uint32_t seed, const ConvOptions& options) {
   return c;
 }
 
-using KernelsTest = OnEveryTarget;
+using KernelsTest = ::testing::Test;
 
 TEST_F(KernelsTest, ConvF32) {
   for_each_target([] {

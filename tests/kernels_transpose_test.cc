@@ -5,7 +5,7 @@
 namespace octavo::testing {
 namespace {
 
-using KernelTransposeTest = OnEveryTarget;
+using KernelTransposeTest = ::testing::Test;
 
 KernelCase make_case(uint32_t seed, bool int8) {
   KernelCase c(seed);

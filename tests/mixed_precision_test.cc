@@ -2,8 +2,6 @@
 // the same but for rounding.
 #include "core/quantization/mixed_precision.h"
 
-#include <hwy/targets.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -11,6 +9,7 @@
 #include "core/passes/passes.h"
 #include "runtime/kernels/half.h"
 #include "tests/graph_builder.h"
+#include "tests/kernel_check.h"
 
 namespace octavo {
 namespace {
@@ -302,10 +301,7 @@ TEST(HalfRows, ConvertAsScalarsDoOnEveryTarget) {
   for (size_t i = 0; i < 50'000; ++i) {  // what float16 has
     reals[i] = std::ldexp(static_cast<float>(random()) * 0x1p-32f, static_cast<int>(i % 50) - 30);
   }
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  testing::for_each_target([&] {
     for (const DType dtype : {DType::kBF16, DType::kF16}) {
       std::vector<float> wide(halves.size());
       kernels::widen_row(dtype, halves.data(), wide.data(), static_cast<int64_t>(wide.size()));
@@ -327,9 +323,7 @@ TEST(HalfRows, ConvertAsScalarsDoOnEveryTarget) {
         ASSERT_EQ(narrow[i], expected) << reals[i] << " " << dtype_name(dtype);
       }
     }
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  });
 }
 
 }  // namespace
