@@ -78,6 +78,7 @@ class OpenMPThreadPool final : public ThreadPool {
   explicit OpenMPThreadPool(int threads)
       : threads_(threads), cores_(std::max(threads, available_cores())) {}
 
+  int max_thread_count() const override { return threads_; }
   int thread_count() const override { return std::clamp(cores_ / callers().count(), 1, threads_); }
 
   void run(int64_t count, const std::function<void(int64_t)>& fn) override {

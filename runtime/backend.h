@@ -19,6 +19,7 @@ struct PlanGraph {
   std::vector<Layout> layouts;    // by ValueId; settled for a claim's inputs when it is compiled
   std::vector<int> use_counts;    // by ValueId; graph outputs count as a use
   std::vector<bool> is_watched;   // by ValueId; a claim may not hide a watched value
+  int threads = 1;                // that a run uses, or fewer
 
   const TensorInfo& info(ValueId id) const { return infos[static_cast<size_t>(id)]; }
   bool is_constant(ValueId id) const { return id != kNoValue && info(id).constant.present(); }

@@ -10,7 +10,10 @@ namespace octavo {
 class ThreadPool {
  public:
   virtual ~ThreadPool() = default;
+  /// Threads that a run started now would use.
   virtual int thread_count() const = 0;
+  /// The most that thread_count() says.
+  virtual int max_thread_count() const { return thread_count(); }
   /// Calls fn(i) for every i in [0, count), on any thread; returns when all are done.
   virtual void run(int64_t count, const std::function<void(int64_t)>& fn) = 0;
 };

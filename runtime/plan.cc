@@ -480,6 +480,7 @@ Status PlanImpl::add_unit(PlanGraph& plan_graph, const Unit& unit) {
 
 Status PlanImpl::build(std::span<const TensorInfo> inputs) {
   PlanGraph plan_graph{graph_, {}, {}, {}, {}};
+  if (options_.pool != nullptr) plan_graph.threads = options_.pool->max_thread_count();
   OCTAVO_ASSIGN(plan_graph.infos, infer_graph(graph_, inputs, limits::kPlanFoldElements));
   const size_t values = graph_.values.size();
   plan_graph.layouts.assign(values, Layout::kPlain);

@@ -7,8 +7,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "kernel_case.h"
+#include "native/onednn/device.h"
 #include "runtime/session.h"
 
 namespace octavo::testing {
@@ -177,6 +179,59 @@ TEST(OneDnn, FunctionsBehindConvolutions) {
   const KernelCase kept = with(OpKind::kSigmoid, true, true);
   expect_same(kept);
   EXPECT_EQ(std::ranges::count(run(kept, {make_onednn_backend(true)}).backends, "portable"), 1);
+}
+
+/// `now` of `most` threads are left: other sessions have the rest.
+struct SharedPool final : ThreadPool {
+  SharedPool(int most, int now) : most(most), now(now) {}
+  int thread_count() const override { return now; }
+  int max_thread_count() const override { return most; }
+  void run(int64_t count, const std::function<void(int64_t)>& fn) override {
+    for (int64_t i = 0; i < count; ++i) fn(i);
+  }
+  int most, now;
+};
+
+int64_t threads_of_process() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+}
+
+// Threads of which OpenMP makes more than the calling one when a session of `most` threads runs
+// while `now` are left. They stay while the thread that runs the session lives.
+int64_t helpers(const std::shared_ptr<Backend>& backend, bool int8, int most, int now) {
+  const KernelCase c = conv_case({128, 256, 1, 3, 1, 1, false}, int8, false, 1);
+  const auto pool = std::make_shared<SharedPool>(most, most);
+  auto session =
+      Session::create(std::make_shared<Graph>(c.graph), {.backends = {backend}, .pool = pool});
+  EXPECT_TRUE(session);
+  const auto run_it = [&] {
+    const ValueId x = c.graph.inputs[0];
+    EXPECT_TRUE(session->run({{c.graph.value(x).name, c.data[static_cast<size_t>(x)]}}));
+  };
+  const int64_t others = threads_of_process();
+  std::thread(run_it).join();
+  while (threads_of_process() != others) std::this_thread::yield();  // those end a little later
+  pool->now = now;
+  int64_t made = 0;
+  std::thread([&] {
+    const int64_t before = threads_of_process();
+    run_it();
+    made = threads_of_process() - before;
+  }).join();
+  return made;
+}
+
+TEST(OneDnn, KeepsToTheThreadsOfTheSession) {
+  for (const bool int8 : {false, true}) {
+    for (const auto& backend : {make_onednn_backend(true), make_onednn_graph_backend()}) {
+      SCOPED_TRACE(concat(backend->name(), int8 ? " int8" : " f32"));
+      EXPECT_EQ(helpers(backend, int8, 1, 1), 0);
+      // Without dot products of bytes the portable kernels compute, in the threads of the pool.
+      const bool claimed = !int8 || onednn::cpu_device()->computes_in(DType::kU8);
+      EXPECT_EQ(helpers(backend, int8, 2, 2), claimed ? 1 : 0);
+      EXPECT_EQ(helpers(backend, int8, 2, 1), 0);
+    }
+  }
 }
 
 TEST(OneDnn, ClaimsOnlyWhatPays) {

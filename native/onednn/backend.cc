@@ -1,6 +1,7 @@
 #include "native/onednn/device.h"
 #include "native/onednn/onednn.h"
 #include "native/onednn/ops.h"
+#include "native/onednn/thread_scope.h"
 
 namespace octavo {
 namespace onednn {
@@ -42,6 +43,7 @@ class PrimitivesBackend final : public Backend {
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
     const DeviceScope scope(device_);
+    const ThreadScope threads(graph.threads);
     const Node& node = graph.graph.node(claim.nodes.front());
     const PrimitiveDef* row = find(graph, node);
     const auto tail = tail_function(graph, claim);

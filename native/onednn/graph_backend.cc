@@ -1,14 +1,14 @@
 // The `itex` backend: oneDNN's Graph API, the way Intel's extension for TensorFlow runs a quantized
 // graph. All nodes that have a form there are emitted together; each partition that the library
 // makes of them is a claim.
-#include <omp.h>
-
 #include <algorithm>
 #include <set>
 
 #include "native/onednn/graph_emitter.h"
 #include "native/onednn/onednn.h"
 #include "native/onednn/primitive_step.h"
+#include "native/onednn/thread_scope.h"
+#include "runtime/plan_memory.h"
 
 namespace octavo {
 namespace onednn {
@@ -26,73 +26,88 @@ dnnl::memory byte_memory(const Device& device, size_t bytes) {
                           dnnl::memory::format_tag::a});
 }
 
-// Compiled partitions in order, and where each tensor's bytes are.
+// Compiled partitions in order, and where each tensor's bytes are: of constants, at their place; of
+// the step's inputs and outputs, wherever the run has them; of values between partitions, in the
+// run's scratch memory. A device with memory of its own has them all there.
 class GraphStep final : public Step {
  public:
   explicit GraphStep(std::shared_ptr<Device> device)
-      : device_(std::move(device)), stream_(device_->engine()) {}
+      : device_(std::move(device)), made_for_(omp_get_max_threads()), stream_(device_->engine()) {}
 
   /// False: the library has no implementation of some operator.
   Result<bool> build(GraphEmitter& emitter);
   Status run(const StepContext& context) override;
+  int64_t scratch_bytes() const override { return scratch_bytes_; }
 
  private:
   struct Part {
     dnnl::graph::compiled_partition compiled;
     std::vector<dnnl::graph::tensor> inputs, outputs;
   };
+  enum class Place { kInput, kOutput, kScratch };
   struct Binding {
     size_t part, position;  // among the part's tensors
-    bool part_output, is_output;
-    size_t index;         // of the step's input or output
+    bool part_output;
+    Place place;
+    size_t index;         // of the step's input or output, of the scratch buffer
     dnnl::memory memory;  // where the device has memory of its own
   };
   void bind(GraphEmitter& emitter, const std::vector<logical_tensor>& ports, bool part_output,
             std::vector<dnnl::graph::tensor>& tensors);
+  void bind_value(ValueId value, size_t bytes, Binding& binding);
 
   std::shared_ptr<Device> device_;
+  int made_for_;  // threads
   dnnl::stream stream_;
   std::vector<Part> parts_;
   std::vector<Binding> bindings_;
-  std::vector<dnnl::memory> memories_;              // of constants and between partitions
-  std::map<size_t, size_t> memory_of_;              // by logical tensor id
-  std::map<size_t, dnnl::memory> border_memories_;  // by logical tensor id
+  std::vector<ArenaBuffer> buffers_;        // between partitions
+  std::map<ValueId, size_t> buffer_of_;     // among buffers_
+  std::map<ValueId, dnnl::memory> memory_;  // where the device has memory of its own
+  std::vector<dnnl::memory> constants_;     // likewise
   std::vector<Tensor> held_;
+  int64_t scratch_bytes_ = 0;
 };
+
+void GraphStep::bind_value(ValueId value, size_t bytes, Binding& binding) {
+  const auto input = std::ranges::find(inputs, value);
+  const auto output = std::ranges::find(outputs, value);
+  if (input != inputs.end()) {
+    binding.place = Place::kInput;
+    binding.index = static_cast<size_t>(input - inputs.begin());
+  } else if (output != outputs.end()) {
+    binding.place = Place::kOutput;
+    binding.index = static_cast<size_t>(output - outputs.begin());
+  } else {
+    const auto part = static_cast<int>(binding.part);
+    const auto [found, is_new] = buffer_of_.try_emplace(value, buffers_.size());
+    if (is_new) buffers_.push_back({static_cast<int64_t>(bytes), part, part});
+    buffers_[found->second].last = part;
+    binding.place = Place::kScratch;
+    binding.index = found->second;
+  }
+  if (device_->shares_host_memory()) return;
+  const auto [found, is_new] = memory_.try_emplace(value);
+  if (is_new) found->second = byte_memory(*device_, bytes);
+  binding.memory = found->second;
+}
 
 void GraphStep::bind(GraphEmitter& emitter, const std::vector<logical_tensor>& ports,
                      bool part_output, std::vector<dnnl::graph::tensor>& tensors) {
-  const bool shared = device_->shares_host_memory();
   for (const logical_tensor& port : ports) {
-    const size_t id = port.get_id();
     void* data = nullptr;
-    const auto value = static_cast<ValueId>(id);
-    const auto constant = emitter.constants().find(id);
-    const auto input = std::ranges::find(inputs, value);
-    const auto output = std::ranges::find(outputs, value);
-    if (constant != emitter.constants().end() && shared) {
+    const auto constant = emitter.constants().find(port.get_id());
+    if (constant == emitter.constants().end()) {
+      Binding binding{parts_.size(), tensors.size(), part_output, Place::kInput, 0, {}};
+      bind_value(emitter.value_of(port.get_id()), port.get_mem_size(), binding);
+      if (binding.memory) data = binding.memory.get_data_handle();
+      bindings_.push_back(std::move(binding));
+    } else if (device_->shares_host_memory()) {
       data = const_cast<void*>(constant->second);
-    } else if (constant == emitter.constants().end() &&
-               (input != inputs.end() || output != outputs.end())) {
-      Binding binding{parts_.size(), tensors.size(), part_output, output != outputs.end(), 0, {}};
-      binding.index = static_cast<size_t>(binding.is_output ? output - outputs.begin()
-                                                            : input - inputs.begin());
-      if (!shared) {
-        const auto [found, is_new] = border_memories_.try_emplace(id);
-        if (is_new) found->second = byte_memory(*device_, port.get_mem_size());
-        binding.memory = found->second;
-        data = binding.memory.get_data_handle();
-      }
-      bindings_.push_back(binding);
     } else {
-      const auto [found, is_new] = memory_of_.try_emplace(id, memories_.size());
-      if (is_new) {
-        memories_.push_back(byte_memory(*device_, port.get_mem_size()));
-        if (constant != emitter.constants().end()) {
-          device_->write(memories_.back(), constant->second, port.get_mem_size());
-        }
-      }
-      data = memories_[found->second].get_data_handle();
+      constants_.push_back(byte_memory(*device_, port.get_mem_size()));
+      device_->write(constants_.back(), constant->second, port.get_mem_size());
+      data = constants_.back().get_data_handle();
     }
     tensors.emplace_back(port, device_->engine(), data);
   }
@@ -102,29 +117,33 @@ Result<bool> GraphStep::build(GraphEmitter& emitter) {
   inputs = emitter.inputs();
   outputs = emitter.outputs();
   std::vector<dnnl::graph::partition> waiting;
-  std::set<size_t> missing;  // tensors that a partition is yet to make
+  std::set<ValueId> missing;  // values that a partition is yet to make
   for (auto& partition : emitter.partitions()) {
     const auto ops = partition.get_ops();
     if (std::ranges::all_of(ops, [&](size_t op) { return emitter.node_of(op) < 0; })) continue;
     if (!partition.is_supported()) return false;
-    for (const logical_tensor& port : partition.get_output_ports()) missing.insert(port.get_id());
+    for (const logical_tensor& port : partition.get_output_ports()) {
+      missing.insert(emitter.value_of(port.get_id()));
+    }
     waiting.push_back(std::move(partition));
   }
   while (!waiting.empty()) {
     const auto ready = std::ranges::find_if(waiting, [&](const auto& partition) {
-      const auto ports = partition.get_input_ports();
-      return std::ranges::none_of(
-          ports, [&](const logical_tensor& port) { return missing.contains(port.get_id()); });
+      return std::ranges::none_of(partition.get_input_ports(), [&](const logical_tensor& port) {
+        const ValueId value = emitter.value_of(port.get_id());
+        return value != kNoValue && missing.contains(value);
+      });
     });
     if (ready == waiting.end()) return fail(ErrorCode::kInternal, "partitions wait in a circle");
     const auto from = ready->get_input_ports(), to = ready->get_output_ports();
     Part part{ready->compile(from, to, device_->engine()), {}, {}};
     bind(emitter, from, false, part.inputs);
     bind(emitter, to, true, part.outputs);
-    for (const logical_tensor& port : to) missing.erase(port.get_id());
+    for (const logical_tensor& port : to) missing.erase(emitter.value_of(port.get_id()));
     parts_.push_back(std::move(part));
     waiting.erase(ready);
   }
+  if (device_->shares_host_memory()) scratch_bytes_ = pack_arena(buffers_);
   held_ = emitter.take_held();
   kernel = concat("graph of ", parts_.size());
   return true;
@@ -134,19 +153,23 @@ Status GraphStep::run(const StepContext& context) {
   try {
     const bool shared = device_->shares_host_memory();
     for (const Binding& b : bindings_) {
-      const TensorView& view = b.is_output ? context.outputs[b.index] : context.inputs[b.index];
       if (shared) {
         auto& tensors = b.part_output ? parts_[b.part].outputs : parts_[b.part].inputs;
-        tensors[b.position].set_data_handle(view.data);
-      } else if (!b.is_output) {
+        tensors[b.position].set_data_handle(b.place == Place::kInput ? context.inputs[b.index].data
+                                            : b.place == Place::kOutput
+                                                ? context.outputs[b.index].data
+                                                : context.scratch + buffers_[b.index].offset);
+      } else if (b.place == Place::kInput) {
+        const TensorView& view = context.inputs[b.index];
         device_->write(b.memory, view.data, static_cast<size_t>(view.bytes()));
       }
     }
-    omp_set_num_threads(context.pool == nullptr ? 1 : context.pool->thread_count());
+    const ThreadScope threads(made_for_,
+                              context.pool == nullptr ? 1 : context.pool->thread_count());
     for (Part& part : parts_) part.compiled.execute(stream_, part.inputs, part.outputs);
     stream_.wait();
     for (const Binding& b : bindings_) {
-      if (shared || !b.is_output || !b.part_output) continue;
+      if (shared || b.place != Place::kOutput || !b.part_output) continue;
       const TensorView& view = context.outputs[b.index];
       device_->read(b.memory, view.data, static_cast<size_t>(view.bytes()));
     }
@@ -194,12 +217,7 @@ class GraphBackend final : public Backend {
     std::vector<NodeId> nodes;
     for (size_t n = 0; n < available.size(); ++n) {
       const auto id = static_cast<NodeId>(n);
-      // Integers are left to the next backend: their results are not yet those of the others.
-      const bool integers = std::ranges::any_of(graph.graph.node(id).inputs, [&](ValueId input) {
-        return input != kNoValue && graph.info(input).quant != nullptr;
-      });
-      if (available[n] && !integers &&
-          GraphEmitter::supports(graph, graph.graph.node(id), layout)) {
+      if (available[n] && GraphEmitter::supports(graph, graph.graph.node(id), layout)) {
         nodes.push_back(id);
       }
     }
@@ -218,15 +236,25 @@ class GraphBackend final : public Backend {
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
     const DeviceScope scope(device_);
+    const ThreadScope threads(graph.threads);
     const Node& node = graph.graph.node(claim.nodes.front());
-    return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
-      GraphEmitter emitter(graph, layout, device_->engine().get_kind());
-      OCTAVO_TRY(emitter.emit(claim.nodes));
-      auto step = std::make_unique<GraphStep>(device_);
-      OCTAVO_ASSIGN(const bool built, step->build(emitter));
-      if (!built) return nullptr;
-      return step;
-    });
+    const auto attempt = [&](bool apart) {
+      return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
+        GraphEmitter emitter(graph, layout, device_->engine().get_kind());
+        OCTAVO_TRY(emitter.emit(claim.nodes, apart));
+        auto step = std::make_unique<GraphStep>(device_);
+        OCTAVO_ASSIGN(const bool built, step->build(emitter));
+        if (!built) return nullptr;
+        return step;
+      });
+    };
+    // Of some pairs that oneDNN 3.7 fuses, such as a 1x1 and a depthwise convolution with padding,
+    // it then cannot infer the shapes.
+    auto step = attempt(false);
+    if (step && *step != nullptr) return step;
+    step = attempt(true);
+    if (!step && step.error().code == ErrorCode::kUnavailable) return nullptr;
+    return step;
   }
 
  private:
@@ -246,51 +274,48 @@ class GraphBackend final : public Backend {
         groups.join(first, node);
       }
     }
-    std::map<int, Claim> claims;
+    // Functions by themselves are faster in the portable backend.
+    std::vector<bool> wanted(graph.graph.nodes.size(), false);
+    std::set<int> computing;
     for (const NodeId n : nodes) {
-      if (groups.contains(static_cast<size_t>(n))) claims[groups.root(n)].nodes.push_back(n);
+      if (groups.contains(static_cast<size_t>(n)) &&
+          GraphEmitter::is_compute(graph.graph.node(n))) {
+        computing.insert(groups.root(n));
+      }
+    }
+    for (const NodeId n : nodes) {
+      wanted[static_cast<size_t>(n)] =
+          groups.contains(static_cast<size_t>(n)) && computing.contains(groups.root(n));
+    }
+    return regions(graph, wanted);
+  }
+
+  // Claims as large as they can be: nodes are of one region if as many nodes that are not wanted
+  // stand, in the longest run, before them. What lies between two nodes of a region is in it.
+  static std::vector<Claim> regions(const PlanGraph& graph, const std::vector<bool>& wanted) {
+    std::vector<int> producer(graph.graph.values.size(), -1), depth(wanted.size(), 0);
+    std::map<int, Claim> claims;
+    for (size_t n = 0; n < wanted.size(); ++n) {
+      const Node& node = graph.graph.nodes[n];
+      for (const ValueId id : node.inputs) {
+        const int from = id == kNoValue ? -1 : producer[static_cast<size_t>(id)];
+        if (from < 0) continue;
+        const bool enters = wanted[n] && !wanted[static_cast<size_t>(from)];
+        depth[n] = std::max(depth[n], depth[static_cast<size_t>(from)] + (enters ? 1 : 0));
+      }
+      for (const ValueId id : node.outputs) {
+        if (id != kNoValue) producer[static_cast<size_t>(id)] = static_cast<int>(n);
+      }
+      if (wanted[n]) claims[depth[n]].nodes.push_back(static_cast<NodeId>(n));
     }
     std::vector<Claim> result;
-    for (auto& [root, claim] : claims) {
-      // Functions by themselves are faster in the portable backend.
+    for (auto& [level, claim] : claims) {
       const auto is_compute = [&](NodeId n) {
         return GraphEmitter::is_compute(graph.graph.node(n));
       };
-      if (std::ranges::none_of(claim.nodes, is_compute)) continue;
-      if (is_convex(graph, claim)) {
-        result.push_back(std::move(claim));
-        continue;
-      }
-      for (const NodeId n : claim.nodes) {
-        if (is_compute(n)) result.push_back({{n}});
-      }
+      if (std::ranges::any_of(claim.nodes, is_compute)) result.push_back(std::move(claim));
     }
     return result;
-  }
-
-  // Whether nothing outside the claim stands between two of its nodes.
-  static bool is_convex(const PlanGraph& graph, const Claim& claim) {
-    std::vector<bool> made(graph.graph.values.size(), false), behind = made;
-    const auto at = [](ValueId id) { return static_cast<size_t>(id); };
-    auto next = claim.nodes.begin();
-    for (NodeId n = claim.nodes.front(); n <= claim.nodes.back(); ++n) {
-      const Node& node = graph.graph.node(n);
-      const bool inside = next != claim.nodes.end() && *next == n;
-      if (inside) ++next;
-      bool from_claim = false, from_behind = false;
-      for (const ValueId id : node.inputs) {
-        if (id == kNoValue) continue;
-        from_claim |= made[at(id)];
-        from_behind |= behind[at(id)];
-      }
-      if (inside && from_behind) return false;
-      for (const ValueId id : node.outputs) {
-        if (id == kNoValue) continue;
-        made[at(id)] = inside;
-        behind[at(id)] = !inside && (from_claim || from_behind);
-      }
-    }
-    return true;
   }
 
   std::shared_ptr<Device> device_;

@@ -87,12 +87,25 @@ bool GraphEmitter::supports(const PlanGraph& graph, const Node& node, Layout lay
          (layout == Layout::kPlain || graph.info(node.input(0)).shape.rank() == 2);
 }
 
-// A value of the plan, dims in storage order (data_format NXC).
+// A value of the plan, dims in storage order (data_format NXC). The tensor's id is the value's.
 logical_tensor GraphEmitter::value(ValueId id) const {
   const TensorInfo& info = graph_.info(id);
   const Layout layout = info.shape.rank() < 3 ? Layout::kPlain : layout_;
   return {static_cast<size_t>(id), graph_type(info.dtype),
           dims_of(physical_shape(info.shape, layout)), logical_tensor::layout_type::strided};
+}
+
+// The value under another id.
+logical_tensor GraphEmitter::alias(ValueId id) {
+  const logical_tensor same = value(id);
+  aliases_[next_id_] = id;
+  return {next_id_++, same.get_data_type(), same.get_dims(), logical_tensor::layout_type::strided};
+}
+
+ValueId GraphEmitter::value_of(size_t tensor_id) const {
+  if (tensor_id < graph_.infos.size()) return static_cast<ValueId>(tensor_id);
+  const auto found = aliases_.find(tensor_id);
+  return found == aliases_.end() ? kNoValue : found->second;
 }
 
 logical_tensor GraphEmitter::constant(const Shape& shape, DType dtype, const void* data) {
@@ -127,10 +140,15 @@ logical_tensor GraphEmitter::dequantize(const logical_tensor& in, const QuantPar
   return out;
 }
 
-// The value as floats: each reader has a Dequantize of its own.
-logical_tensor GraphEmitter::real(ValueId id) {
+// An input as floats: each reader has a Dequantize of its own. What the node reads twice, for
+// instance to convolve it and to add it to the result, gets a second name: oneDNN 3.7 gives wrong
+// sums where one tensor is both of a partition's inputs.
+logical_tensor GraphEmitter::real(const Node& node, size_t input) {
+  const ValueId id = node.input(input);
+  const auto before = std::span(node.inputs).first(input);
+  const logical_tensor tensor = std::ranges::contains(before, id) ? alias(id) : value(id);
   const QuantParams* quant = graph_.info(id).quant.get();
-  return quant == nullptr ? value(id) : dequantize(value(id), *quant, 1);
+  return quant == nullptr ? tensor : dequantize(tensor, *quant, 1);
 }
 
 Status GraphEmitter::set_window(const Node& node, graph_op& op) const {
@@ -144,7 +162,9 @@ Status GraphEmitter::set_window(const Node& node, graph_op& op) const {
     strides.push_back(window.stride[i]);
     dilations.push_back(window.dilation[i]);
     begin.push_back(window.pad_begin[i]);
-    end.push_back(window_end_pad(window, d, x[d + 2], y[d + 2]));
+    // Elements behind the last window count as negative padding, which the Graph API refuses: it
+    // leaves them out by itself.
+    end.push_back(std::max<int64_t>(window_end_pad(window, d, x[d + 2], y[d + 2]), 0));
   }
   op.set_attr(graph_op::attr::strides, strides);
   op.set_attr(graph_op::attr::dilations, dilations);
@@ -210,14 +230,14 @@ Status GraphEmitter::emit_node(const Node& node) {
   const QuantParams* y_quant = graph_.info(y).quant.get();
   const logical_tensor out = value(y);
   const SimpleOp* simple = find_simple(node.kind);
-  std::vector<logical_tensor> inputs = {real(node.input(0))};
+  std::vector<logical_tensor> inputs = {real(node, 0)};
   SetAttributes attributes;
   ActivationBounds bounds;
   graph_op::kind kind = graph_op::kind::Convolution;
   bool add_residual = false;
   if (simple != nullptr) {
     kind = simple->op;
-    if (simple->inputs == 2) inputs.push_back(real(node.input(1)));
+    if (simple->inputs == 2) inputs.push_back(real(node, 1));
   } else {
     OCTAVO_ASSIGN(bounds, activation_bounds(node));
     if (node.kind != OpKind::kConv) kind = graph_op::kind::MatMul;
@@ -231,7 +251,7 @@ Status GraphEmitter::emit_node(const Node& node) {
   logical_tensor current = next();
   add(kind, inputs, {current}, attributes);
   if (add_residual) {
-    const logical_tensor residual = real(node.input(3)), sum = next();
+    const logical_tensor residual = real(node, 3), sum = next();
     add(graph_op::kind::Add, {current, residual}, {sum});
     current = sum;
   }
@@ -252,7 +272,7 @@ Status GraphEmitter::emit_node(const Node& node) {
   return {};
 }
 
-void GraphEmitter::find_borders(const std::vector<NodeId>& nodes) {
+void GraphEmitter::find_borders(const std::vector<NodeId>& nodes, bool apart) {
   std::map<ValueId, int> uses;  // by the nodes
   std::vector<ValueId> made;
   for (const NodeId n : nodes) {
@@ -270,17 +290,17 @@ void GraphEmitter::find_borders(const std::vector<NodeId>& nodes) {
     }
   }
   current_ = -1;
-  for (const ValueId id : outputs_) {
+  for (const ValueId id : apart ? made : outputs_) {
     if (uses[id] > 0) add(graph_op::kind::End, {value(id)}, {});
   }
 }
 
-Status GraphEmitter::emit(const std::vector<NodeId>& nodes) {
+Status GraphEmitter::emit(const std::vector<NodeId>& nodes, bool apart) {
   for (const NodeId n : nodes) {
     current_ = n;
     OCTAVO_TRY(emit_node(graph_.graph.node(n)));
   }
-  find_borders(nodes);
+  find_borders(nodes, apart);
   return {};
 }
 

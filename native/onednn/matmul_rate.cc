@@ -1,11 +1,10 @@
-#include <omp.h>
-
 #include <algorithm>
 #include <chrono>
 #include <vector>
 
 #include "native/onednn/onednn.h"
 #include "native/onednn/primitive_step.h"
+#include "native/onednn/thread_scope.h"
 
 namespace octavo {
 
@@ -17,6 +16,7 @@ Result<double> measure_matmul_gops(DType dtype, int threads) {
   constexpr int kMostRuns = 20;
   const bool int8 = dtype == DType::kU8 || dtype == DType::kI8;
   const auto type = onednn::data_type_of(dtype);
+  const onednn::ThreadScope scope(threads);
   if (type == memory::data_type::undef || dtype == DType::kI32) {
     return fail(ErrorCode::kInvalidArgument, "no matrix product of ", dtype_name(dtype));
   }
@@ -36,7 +36,6 @@ Result<double> measure_matmul_gops(DType dtype, int threads) {
     };
     const memory from = filled(a), weights = filled(description.weights_desc()), to = filled(c);
     dnnl::stream stream(engine);
-    omp_set_num_threads(threads);
     double best = 0, total = 0;
     for (int run = 0; run < kMostRuns && total < kMostSeconds; ++run) {
       const auto start = std::chrono::steady_clock::now();

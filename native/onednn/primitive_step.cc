@@ -1,8 +1,8 @@
 #include "native/onednn/primitive_step.h"
 
-#include <omp.h>
-
 #include <cstring>
+
+#include "native/onednn/thread_scope.h"
 
 namespace octavo::onednn {
 
@@ -34,6 +34,7 @@ PrimitiveStep::PrimitiveStep(const dnnl::primitive& primitive, const dnnl::memor
                              const std::vector<std::pair<int, dnnl::memory>>& constants)
     : device_(current_device()),
       primitive_(primitive),
+      made_for_(omp_get_max_threads()),
       stream_(device_->engine()),
       bindings_(bindings) {
   const bool shared = device_->shares_host_memory();
@@ -78,7 +79,8 @@ Status PrimitiveStep::put_inputs(const StepContext& context) {
 Status PrimitiveStep::run(const StepContext& context) {
   try {
     OCTAVO_TRY(put_inputs(context));
-    omp_set_num_threads(context.pool == nullptr ? 1 : context.pool->thread_count());
+    const ThreadScope threads(made_for_,
+                              context.pool == nullptr ? 1 : context.pool->thread_count());
     const dnnl_status_t status = dnnl_primitive_execute(
         primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()), arguments_.data());
     if (status != dnnl_success) {

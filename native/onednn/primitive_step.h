@@ -29,6 +29,8 @@ auto guarded(const Node& node, Fn&& fn) -> decltype(fn()) {
                                  concat("oneDNN: ", e.what()), node.name});
   } catch (const std::bad_alloc&) {
     return std::unexpected(Error{ErrorCode::kOutOfMemory, "oneDNN: out of memory", node.name});
+  } catch (const std::exception& e) {  // the Graph API's caches, of what failed once
+    return std::unexpected(Error{ErrorCode::kUnavailable, concat("oneDNN: ", e.what()), node.name});
   }
 }
 
@@ -58,6 +60,7 @@ class PrimitiveStep final : public Step {
 
   std::shared_ptr<Device> device_;
   dnnl::primitive primitive_;
+  int made_for_;  // threads
   dnnl::stream stream_;
   std::vector<Binding> bindings_;
   std::vector<dnnl::memory> memories_;  // of the bindings, then the scratchpad, then constants
