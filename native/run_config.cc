@@ -13,10 +13,11 @@ using Json = nlohmann::ordered_json;
 std::span<const RunConfig::Field> RunConfig::fields() {
   static const std::vector<Field> kFields = {
       {.name = "backend",
-       .help = "portable: built-in kernels; default: oneDNN primitives before them; itex: oneDNN "
-               "Graph",
+       .help =
+           "default: oneDNN primitives where they are faster, else built-in kernels; itex: oneDNN "
+           "Graph before these; portable: these alone",
        .text = &RunConfig::backend,
-       .choices = {"portable", "default", "itex"}},
+       .choices = {"default", "itex", "portable"}},
       {.name = "device",
        .help = "What oneDNN computes on; auto: the GPU if it has one, else the CPU",
        .text = &RunConfig::device,

@@ -11,7 +11,7 @@
 namespace octavo {
 
 struct RunConfig {
-  std::string backend = "portable";
+  std::string backend = "default";
   std::string device = "auto";
   int threads = 0;
   std::string hint = "latency";

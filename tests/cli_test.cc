@@ -172,7 +172,7 @@ TEST_F(Cli, BenchReportsLatency) {
   const Ran ran = run("bench @m.octavo --threads 1 --runs 5 --shape 7x4 --per-op --json");
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   const Json json = ran.json();
-  EXPECT_EQ(json["backend"], "portable");
+  EXPECT_EQ(json["backend"], "default");
   EXPECT_EQ(json["threads"], 1);
   EXPECT_EQ(json["batch"], 7);
   EXPECT_LE(json["min_ms"], json["median_ms"]);

@@ -16,9 +16,9 @@ struct Line {
 
 std::vector<Line> backend_lines() {
   const std::string library = onednn_description();
-  return {{"portable", "built-in kernels"},
-          {"default", concat(library, " primitives, then portable")},
-          {"itex", concat(library, " Graph, then portable")}};
+  return {{"default", concat(library, " primitives where they are faster, else portable")},
+          {"itex", concat(library, " Graph, then portable")},
+          {"portable", "built-in kernels"}};
 }
 
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF16};

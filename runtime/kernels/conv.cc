@@ -176,9 +176,9 @@ class ConvStep : public KernelStep {
     const int64_t taps = kd * kh * kw;
     const int64_t channels = shape_.in_channels;
     weights += group * shape_.out_channels * channels * taps;
-    pack_columns<T>(packed, length_, [&](int64_t segment, int64_t k, int64_t column) {
-      const int64_t tap = segment * merged_ + k / channels;
-      return weights[(column * channels + k % channels) * taps + tap];
+    pack_columns<T>(packed, length_, [&](int64_t segment, int64_t column) {
+      return WeightStrip<Weight>{weights + column * channels * taps + segment * merged_, channels,
+                                 taps, 1};
     });
   }
 

@@ -51,19 +51,31 @@ std::optional<Int8Weights> int8_weights(const PlanGraph& graph, ValueId id, int 
                            quant.scale.size() == static_cast<size_t>(info.shape[axis]);
   if (!(quant.per_tensor() && quant.scale.size() == 1) && !per_channel) return {};
   if (quant.zero_point.size() != quant.scale.size()) return {};
+  const auto is_zero = [](int32_t zero_point) { return zero_point == 0; };
+  if (is_signed && std::ranges::all_of(quant.zero_point, is_zero)) {
+    return Int8Weights{info.constant.data<int8_t>(), quant};
+  }
   Int8Weights weights{{}, quant};
   const int64_t inner =
       quant.per_tensor() ? info.shape.elements() : info.shape.elements(axis + 1, info.shape.rank());
-  const auto count = static_cast<size_t>(info.shape.elements());
-  weights.data.resize(count);
-  for (size_t i = 0; i < count; ++i) {
-    const size_t channel = i / static_cast<size_t>(inner) % quant.zero_point.size();
-    const int value =
-        is_signed ? info.constant.data<int8_t>()[i] : info.constant.data<uint8_t>()[i];
-    const int64_t centred = int64_t{value} - quant.zero_point[channel];
-    if (centred < -128 || centred > 127) return {};
-    weights.data[i] = static_cast<int8_t>(centred);
+  const auto centre = [&](const auto values) {
+    weights.centred.reserve(values.size());
+    size_t channel = 0;
+    for (size_t begin = 0; begin < values.size(); begin += static_cast<size_t>(inner)) {
+      const int32_t zero_point = quant.zero_point[channel];
+      channel = channel + 1 == quant.zero_point.size() ? 0 : channel + 1;
+      for (const auto value : values.subspan(begin, static_cast<size_t>(inner))) {
+        const int64_t centred = int64_t{value} - zero_point;
+        if (centred < -128 || centred > 127) return false;
+        weights.centred.push_back(static_cast<int8_t>(centred));
+      }
+    }
+    return true;
+  };
+  if (!(is_signed ? centre(info.constant.data<int8_t>()) : centre(info.constant.data<uint8_t>()))) {
+    return {};
   }
+  weights.data = weights.centred;
   for (int32_t& zero_point : weights.quant.zero_point) zero_point = 0;
   return weights;
 }

@@ -11,8 +11,9 @@ namespace octavo::kernels {
 
 /// Int8 weights, q - zero_point, and their scales (zero points all zero).
 struct Int8Weights {
-  std::vector<int8_t> data;
+  std::span<const int8_t> data;  // of the constant itself, or of `centred`
   QuantParams quant;
+  std::vector<int8_t> centred = {};
 };
 /// The constant weights of an integer operator, whose output channels lie along `axis`, if their
 /// centred values fit in int8 (symmetric weights, or uint8 around 128); else nothing.

@@ -239,9 +239,9 @@ class ConvTransposeStep : public KernelStep {
       taps.push_back((z.k * kh + y.k) * kw + x.k);
     });
     weights += group * shape_.in_channels * shape_.out_channels * volume;
-    pack_columns<T>(packed, shape_.in_channels, [&](int64_t segment, int64_t c, int64_t column) {
-      return static_cast<T>(weights[(c * shape_.out_channels + column) * volume +
-                                    taps[static_cast<size_t>(segment)]]);
+    pack_columns<T>(packed, shape_.in_channels, [&](int64_t segment, int64_t column) {
+      return WeightStrip<From>{weights + column * volume + taps[static_cast<size_t>(segment)],
+                               shape_.in_channels, shape_.out_channels * volume};
     });
   }
 

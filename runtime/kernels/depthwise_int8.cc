@@ -382,7 +382,7 @@ class DepthwiseInt8Step : public KernelStep {
 };
 
 // Packs weights, sums and requantization of each block of channels.
-void pack(DepthwiseInt8& dw, const std::vector<int8_t>& weights, const Requantize& requantize,
+void pack(DepthwiseInt8& dw, std::span<const int8_t> weights, const Requantize& requantize,
           int32_t zero_point) {
   const auto& window = dw.shape.window;
   const int64_t taps = window.kernel[1] * window.kernel[2];

@@ -61,9 +61,13 @@ void Int8Form::fill_zero(std::byte* to, int64_t count) const {
 void pack_f32(PackedWeights& packed, const float* b, bool transposed, float alpha) {
   const int64_t k = packed.steps, n = packed.columns;
   if (transposed || alpha != 1) {
-    pack_columns<float>(packed, k, [&](int64_t, int64_t row, int64_t column) {
-      return alpha * (transposed ? b[column * k + row] : b[row * n + column]);
-    });
+    pack_columns<float>(
+        packed, k,
+        [&](int64_t, int64_t column) {
+          return transposed ? WeightStrip<float>{b + column * k, k, 1}
+                            : WeightStrip<float>{b + column, k, n};
+        },
+        [&](float value) { return alpha * value; });
     return;
   }
   for (const Panel& panel : packed.panels) {

@@ -9,6 +9,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <functional>
 #include <vector>
 
 #include "runtime/kernels/aligned.h"
@@ -139,10 +141,19 @@ void for_each_column(const PackedWeights& packed, const Fn& fn) {
   }
 }
 
-/// Fills data from weight(segment, k, column), k < length (elements of a segment that exist; the
-/// rest of its last step is zero). T is float, int8_t or (for wide A) int16_t.
-template <class T, class Weight>
-void pack_columns(PackedWeights& packed, int64_t length, const Weight& weight) {
+/// A column's weights in a segment, in the order of A's elements: `inner` of them `inner_step`
+/// apart, then as many more that begin `outer_step` later.
+template <class From>
+struct WeightStrip {
+  const From* data;
+  int64_t inner, inner_step, outer_step = 0;
+};
+
+/// Fills data from strip(segment, column), a WeightStrip of `length` elements (those of a segment
+/// that exist; the rest of its last step is zero), each as map(element). T is float, int8_t or (for
+/// wide A) int16_t.
+template <class T, class Strip, class Map = std::identity>
+void pack_columns(PackedWeights& packed, int64_t length, const Strip& strip, const Map& map = {}) {
   constexpr int64_t kPerStep = 4 / static_cast<int64_t>(sizeof(T));
   for (const Panel& panel : packed.panels) {
     auto* out = reinterpret_cast<T*>(packed.data.data() + panel.offset);
@@ -152,9 +163,23 @@ void pack_columns(PackedWeights& packed, int64_t length, const Weight& weight) {
         if (column >= packed.columns) continue;
         T* to = out + (v * packed.lanes + lane) * kPerStep;
         const int64_t stride = panel.vectors * packed.lanes * kPerStep;
-        for (int64_t s = 0; s < packed.segments; ++s) {
-          for (int64_t k = 0; k < length; ++k) {
-            to[(s * packed.steps + k / kPerStep) * stride + k % kPerStep] = weight(s, k, column);
+        for (int64_t s = 0; s < packed.segments; ++s, to += packed.steps * stride) {
+          const auto from = strip(s, column);
+          int64_t inner = 0, outer = 0;
+          if constexpr (sizeof(T) == sizeof(*from.data) && std::is_same_v<Map, std::identity>) {
+            if (from.inner_step == 1 && from.inner >= length) {
+              for (; inner + kPerStep <= length; inner += kPerStep) {
+                std::memcpy(to + inner / kPerStep * stride, from.data + inner, kWordBytes);
+              }
+            }
+          }
+          for (int64_t k = inner; k < length; ++k, ++inner) {
+            if (inner == from.inner) {
+              inner = 0;
+              ++outer;
+            }
+            to[k / kPerStep * stride + k % kPerStep] =
+                static_cast<T>(map(from.data[inner * from.inner_step + outer * from.outer_step]));
           }
         }
       }

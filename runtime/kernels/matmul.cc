@@ -232,12 +232,19 @@ class MatMulStep : public KernelStep {
   template <class T>
   void pack_as(PackedWeights& packed, const int8_t* b) const {
     const auto [k, n] = std::pair(product_.dims.k, product_.dims.n);
-    const int flip = !constant_b_ && flip_b_ ? 0x80 : 0;
-    pack_columns<T>(packed, k, [&](int64_t segment, int64_t row, int64_t column) {
-      if (segment == 1) return static_cast<int8_t>(-zero_b_);
-      const int8_t value = product_.transposed_b ? b[column * k + row] : b[row * n + column];
-      return static_cast<int8_t>(value ^ flip);
-    });
+    const auto strip = [&](int64_t, int64_t column) {
+      return product_.transposed_b ? WeightStrip<int8_t>{b + column * k, k, 1}
+                                   : WeightStrip<int8_t>{b + column, k, n};
+    };
+    if (constant_b_) return pack_columns<T>(packed, k, strip);
+    const int flip = flip_b_ ? 0x80 : 0;
+    const auto zero = static_cast<int8_t>(-zero_b_ ^ flip);
+    pack_columns<T>(
+        packed, k,
+        [&](int64_t segment, int64_t column) {
+          return segment == 1 ? WeightStrip<int8_t>{&zero, k, 0} : strip(0, column);
+        },
+        [&](int8_t value) { return static_cast<int8_t>(value ^ flip); });
   }
 
   Product product_;
