@@ -136,6 +136,13 @@ bool PlanImpl::add_alias(PlanGraph& plan_graph, const Node& node) {
   for (size_t i = 1; i < node.outputs.size(); ++i) {
     if (node.outputs[i] != kNoValue) return false;  // Dropout's mask
   }
+  // Of pixels too, as long as only they are counted in other ways: 1x8x5x5 as 1x8x25.
+  const Shape &x = plan_graph.info(input).shape, &y = plan_graph.info(output).shape;
+  const int pixels = slot_of(input, Layout::kChannelsLast);
+  if (pixels >= 0 && slot_of(input, Layout::kPlain) < 0 && y.rank() >= 3 && x[0] == y[0] &&
+      x[1] == y[1]) {
+    return alias_slot(plan_graph, node, pixels, Layout::kChannelsLast);
+  }
   const auto from = slot_in(plan_graph, input, Layout::kPlain);
   return from && alias_slot(plan_graph, node, *from, Layout::kPlain);
 }

@@ -84,6 +84,33 @@ TEST(Session, TransposesBetweenLayoutsGiveTheReferenceResult) {
   }
 }
 
+// Maps of two sizes as rows of boxes, the way detectors end: pixels are renamed, not moved.
+TEST(Session, ReshapesOfPixelsMoveNothing) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 8, 8, 6});
+  std::vector<ValueId> rows;
+  for (const int64_t stride : {1, 2}) {
+    const ValueId map =
+        b.node(OpKind::kConv, {x, b.random("w" + std::to_string(stride), {16, 8, 1, 1})}, "map",
+               {{"strides", std::vector<int64_t>{stride, stride}}});
+    rows.push_back(b.node(OpKind::kReshape, {map, b.ints("shape", {1, 16, -1})}, "rows"));
+  }
+  const ValueId all = b.node(OpKind::kConcat, rows, "all", {{"axis", int64_t{2}}});
+  const ValueId boxes =
+      b.node(OpKind::kTranspose, {all}, "boxes", {{"perm", std::vector<int64_t>{0, 2, 1}}});
+  const Graph graph = b.output(boxes).build();
+  const NamedTensors feeds = {{"x", GraphBuilder::random_tensor("feed", {1, 8, 8, 6})}};
+  const auto expected = make_session(graph, {.reference_only = true}).run(feeds);
+  Session session = make_session(graph);
+  const auto actual = session.run(feeds);
+  ASSERT_TRUE(expected && actual);
+  expect_near((*expected)[0].second, (*actual)[0].second);
+  const TensorView view = feeds[0].second.view();
+  std::vector<std::string> ops;
+  for (const StepInfo& step : (*session.plan_for({&view, 1}))->steps()) ops.push_back(step.op);
+  EXPECT_EQ(ops, (std::vector<std::string>{"Reorder", "Conv", "Conv", "Concat"}));
+}
+
 TEST(Session, ASymbolicBatchRunsAtAnySize) {
   Graph graph = residual_graph(1);
   const int64_t symbol = graph.symbol_dim("N");

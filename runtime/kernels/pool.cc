@@ -64,11 +64,19 @@ class PoolStep : public KernelStep {
     const int64_t image = in_[0] * in_[1] * in_[2] * channels_;
     parallel_for(context.pool, batch_ * pixels, 4096 / channels_ + 1,
                  [&](int64_t begin, int64_t end) {
-                   for (int64_t item = begin; item < end; ++item) {
-                     const int64_t at = item % pixels;
-                     const Span& d = spans_[0][static_cast<size_t>(at / (height * width))];
-                     const Span& h = spans_[1][static_cast<size_t>(at / width % height)];
-                     const Span& w = spans_[2][static_cast<size_t>(at % width)];
+                   std::array<int64_t, 3> at = {begin % pixels / (height * width),
+                                                begin % pixels / width % height, begin % width};
+                   const auto advance = [&] {
+                     if (++at[2] < width) return;
+                     at[2] = 0;
+                     if (++at[1] < height) return;
+                     at[1] = 0;
+                     if (++at[0] == depth) at[0] = 0;
+                   };
+                   for (int64_t item = begin; item < end; ++item, advance()) {
+                     const Span& d = spans_[0][static_cast<size_t>(at[0])];
+                     const Span& h = spans_[1][static_cast<size_t>(at[1])];
+                     const Span& w = spans_[2][static_cast<size_t>(at[2])];
                      PoolWindow window;
                      window.channels = channels_;
                      const Span* spans[] = {&d, &h, &w};

@@ -28,13 +28,31 @@ HWY_INLINE void max_window(const PoolWindow& w, T* y) {
   const hn::ScalableTag<T> d;
   T lowest = std::numeric_limits<T>::lowest();
   if constexpr (hwy::IsFloat<T>()) lowest = -std::numeric_limits<T>::infinity();
-  for_each_vector(d, w.channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
-    auto best = hn::Set(d, lowest);
+  const auto larger = [](auto best, auto x) OCTAVO_INLINE {
+    return hn::IfThenElse(hn::Lt(best, x), x, best);  // a NaN does not win
+  };
+  // Four vectors at a time: the loops over the window cost as much as a vector.
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t first = 0;
+  for (; first + 4 * lanes <= w.channels; first += 4 * lanes) {
+    auto a = hn::Set(d, lowest), b = a, c = a, e = a;
     for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE {
-      const auto x = load(d, pixel + c, n);
-      best = hn::IfThenElse(hn::Lt(best, x), x, best);  // a NaN does not win
+      pixel += first;
+      a = larger(a, hn::LoadU(d, pixel));
+      b = larger(b, hn::LoadU(d, pixel + lanes));
+      c = larger(c, hn::LoadU(d, pixel + 2 * lanes));
+      e = larger(e, hn::LoadU(d, pixel + 3 * lanes));
     });
-    store(best, d, y + c, n);
+    hn::StoreU(a, d, y + first);
+    hn::StoreU(b, d, y + first + lanes);
+    hn::StoreU(c, d, y + first + 2 * lanes);
+    hn::StoreU(e, d, y + first + 3 * lanes);
+  }
+  for_each_vector(d, w.channels - first, [&](int64_t c, size_t n) OCTAVO_INLINE {
+    auto best = hn::Set(d, lowest);
+    for_each_pixel<T>(w, [&](const T* pixel)
+                             OCTAVO_INLINE { best = larger(best, load(d, pixel + first + c, n)); });
+    store(best, d, y + first + c, n);
   });
 }
 
