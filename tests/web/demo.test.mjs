@@ -23,6 +23,19 @@ const openDigitFile = (page, name = "mine.onnx") =>
 const modelIs = (page, name) => page.locator("#model-card h3", { hasText: name }).waitFor();
 const dataIs = (page, pattern) => page.locator("#data-card h3", { hasText: pattern }).waitFor();
 
+/** "98.6 % to 100.0 %": the shares p from which right / total is 1.96 deviations away. */
+function wilson(right, total) {
+  const z = 1.959964;
+  // (right / total - p)^2 = z^2 p (1 - p) / total
+  const [a, b, c] = [
+    1 + z ** 2 / total,
+    -2 * (right / total) - z ** 2 / total,
+    (right / total) ** 2,
+  ];
+  const root = Math.sqrt(Math.max(0, b ** 2 - 4 * a * c));
+  return [-b - root, -b + root].map((end) => `${((50 * end) / a).toFixed(1)} %`).join(" to ");
+}
+
 /** Quantizes by the button, and waits for what comes of it. */
 async function quantize(page) {
   await page.click("#quantize-run");
@@ -72,13 +85,21 @@ for (const isolated of [false, true]) {
         assert.match(headline, /^\d\.\d× smaller, .* right answers? .*400/);
         assert.equal(await text(page, "#gist"), headline);
         const rows = await page.locator(".measures th[scope=row]").allTextContents();
-        for (const row of ["Size", "Latency", "Accuracy", "Same answer"]) {
+        for (const row of ["Size", "Latency", "Peak memory", "Accuracy", "Same answer"]) {
           assert.ok(
             rows.some((name) => name.startsWith(row)),
             row,
           );
         }
-        assert.match(rows.join(), /95 % intervals: \d/);
+        const same = await text(page, ".measures tbody tr:last-child");
+        const [right, total] = /(\d+) of (\d+)/.exec(same).slice(1).map(Number);
+        assert.equal(total, 400);
+        assert.ok(same.includes(`95 % interval ${wilson(right, total)}`), same);
+        for (const size of await page
+          .locator(".measures tbody tr:nth-child(3) .number")
+          .allTextContents()) {
+          assert.match(size, /^\d[\d.]* kB$/);
+        }
         const threads = isolated ? /\d+ threads|one processor/ : /one thread/;
         assert.match(await text(page, "#device"), threads);
         assert.equal(await text(page, "#requests"), "0 requests to other sites");

@@ -5,7 +5,7 @@ import { ms, percent, shape } from "./format";
 import { lab } from "./lab";
 import type { Output } from "./lab.worker";
 import { state } from "./state";
-import { argmax, probabilities, quantile, relativeError } from "./statistics";
+import { argmax, probabilities, quantile, rangeOf, relativeError } from "./statistics";
 import { batchOf, isClassifier, topOf } from "./verdict";
 
 export type Slot = "float" | "int8";
@@ -62,12 +62,12 @@ class AnswerCard {
     this.#sure.textContent = text;
   }
 
-  show(output: Output & { ms: number }, batch: number, float?: Output) {
+  show(output: Output & { ms: number }, feeds: Feeds, float?: Output) {
     this.#times = [...this.#times, output.ms].slice(-remembered);
     this.#time.textContent = ms(quantile(this.#times, 0.5));
     this.#time.title = "Median of the last runs, on this device";
-    if (isClassifier(output.dims, batch)) {
-      const scores = Array.from(output.data).slice(0, output.data.length / batch);
+    if (isClassifier(output, feeds)) {
+      const scores = Array.from(output.data).slice(0, output.data.length / batchOf(feeds));
       this.#classes(probabilities(scores));
     } else this.#values(output, float);
   }
@@ -90,8 +90,8 @@ class AnswerCard {
   #values({ dims, data }: Output, float?: Output) {
     this.#top.textContent = shape(dims);
     this.#top.classList.add("long");
-    const values = Array.from(data);
-    const range = `${Math.min(...values).toPrecision(3)} to ${Math.max(...values).toPrecision(3)}`;
+    const [low, high] = rangeOf(data);
+    const range = `${low.toPrecision(3)} to ${high.toPrecision(3)}`;
     const apart = float ? `, ${percent(relativeError(float.data, data))} from float` : "";
     this.#sure.textContent = `Values ${range}${apart}`;
     fill(this.#rows);
@@ -138,7 +138,7 @@ async function answerAll() {
         const output = await lab("run", slot, feeds).catch(() => undefined);
         // The model may have been exchanged meanwhile.
         if (!output || !open.has(slot) || lastFeeds !== feeds) continue;
-        cards![slot].show(output, batchOf(feeds), float);
+        cards![slot].show(output, feeds, float);
         if (slot === "float") {
           float = output;
           mark("first answer");

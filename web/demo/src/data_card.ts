@@ -81,6 +81,7 @@ function showData() {
   const { samples } = data;
   const { seen, fresh, judging } = split(data, state.recipe.samples);
   const known = labelled(data);
+  const shown = data.kind === "synthetic" ? 4 : shownAtOnce;
   const use = fresh
     ? `The first ${seen.length} calibrate, ${judging.length} others judge.`
     : `${samples.length === 1 ? "It calibrates" : `All ${seen.length === samples.length ? "" : "of them "}calibrate`} and judge: too few to keep some apart.`;
@@ -104,7 +105,7 @@ function showData() {
       "ul",
       { class: "thumbs", "aria-label": "Samples" },
       ...samples
-        .slice(0, shownAtOnce)
+        .slice(0, shown)
         .map((sample, i) =>
           h(
             "li",
@@ -114,7 +115,7 @@ function showData() {
           ),
         ),
     ),
-    samples.length > shownAtOnce &&
-      h("p", { class: "soft" }, `and ${count(samples.length - shownAtOnce)} more`),
+    samples.length > shown &&
+      h("p", { class: "soft" }, `and ${count(samples.length - shown)} more`),
   );
 }

@@ -24,6 +24,8 @@ export interface Output {
 export interface Runner {
   run(feeds: Feeds): Promise<Output>;
   close(): Promise<void>;
+  /** Bytes that a run needs, after the first one. */
+  memory?: () => number | undefined;
   backend: string;
   threads: number;
 }
@@ -42,6 +44,7 @@ async function openOctavo({ bytes, variant, threads }: Contestant): Promise<Runn
       return { dims, data: data as unknown as ArrayLike<number> };
     },
     close: () => session.dispose(),
+    memory: () => session.memoryBytes,
     backend: backend.variant === "relaxed" ? "relaxed SIMD" : "SIMD",
     threads: backend.threads,
   };
@@ -85,6 +88,8 @@ const functions = {
       if (elapsed > 3) return { ...output, ms: elapsed / runs };
     }
   },
+  /** Bytes that a run needs: constants and activations. */
+  memory: (slot: string) => runnerOf(slot).memory?.() ?? 0,
   /** The first output alone. */
   answer: (slot: string, feeds: Feeds): Promise<Output> => runnerOf(slot).run(feeds),
   /**

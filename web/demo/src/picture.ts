@@ -2,6 +2,7 @@
 import { canvas2d, h } from "./dom";
 import type { Sample } from "./feeds";
 import type { NdArray } from "./npy";
+import { rangeOf } from "./statistics";
 
 const urls = new WeakMap<Blob, string>();
 /** One address for a blob, as long as the page lives: the same samples are shown in many places. */
@@ -40,19 +41,15 @@ export function planesOf({ dims, data }: NdArray): Planes | undefined {
 export function paintPlanes(planes: Planes, ink = false): HTMLCanvasElement {
   const { channels, height, width, at } = planes;
   const pixels = height * width;
-  let [low, high] = [Infinity, -Infinity];
-  for (let k = 0; k < channels; k++) {
-    for (let p = 0; p < pixels; p++) {
-      const value = at(k, p);
-      low = Math.min(low, value);
-      high = Math.max(high, value);
-    }
-  }
+  const values = Float32Array.from({ length: channels * pixels }, (_, i) =>
+    at(Math.floor(i / pixels), i % pixels),
+  );
+  const [low, high] = rangeOf(values);
   const scale = high > low ? 255 / (high - low) : 0;
   const image = new ImageData(width, height);
   for (let p = 0; p < pixels; p++) {
     for (let k = 0; k < 3; k++) {
-      const value = (at(Math.min(k, channels - 1), p) - low) * scale;
+      const value = (values[Math.min(k, channels - 1) * pixels + p]! - low) * scale;
       image.data[4 * p + k] = ink ? 255 - value : value;
     }
     image.data[4 * p + 3] = 255;
@@ -61,6 +58,9 @@ export function paintPlanes(planes: Planes, ink = false): HTMLCanvasElement {
   context.putImageData(image, 0, 0);
   return canvas;
 }
+
+/** Pixels of an array that is painted in small: many of them are shown at once. */
+const largest = 1 << 16;
 
 /** A sample as an image or canvas of this many pixels, or a grey tile with its shape. */
 export function picture(sample: Sample, size: number): HTMLElement {
@@ -76,7 +76,7 @@ export function picture(sample: Sample, size: number): HTMLElement {
   }
   const [array] = Object.values(sample.arrays ?? {});
   const planes = array && planesOf(array);
-  if (!array || !planes || planes.height * planes.width > 1 << 20) {
+  if (!array || !planes || planes.height * planes.width > largest) {
     const shape = array ? array.dims.join("×") : "";
     return h(
       "span",

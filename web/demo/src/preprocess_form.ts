@@ -7,6 +7,7 @@ import { paintPlanes, picture, planesOf } from "./picture";
 import { presetOf, presets, type Preprocess, type PresetName } from "./preprocess";
 import { problem } from "./progress";
 import { change, on, state } from "./state";
+import { rangeOf } from "./statistics";
 import type { NdArray } from "./npy";
 
 const numbers = (text: string) =>
@@ -148,12 +149,8 @@ async function preview(sample: Sample, { figure, note }: Preview) {
     const planes = planesOf(
       dims[0] !== 1 && dims.length === 4 ? { ...array, dims: dims.slice(1) } : array,
     );
-    let [low, high, sum] = [Infinity, -Infinity, 0];
-    for (const value of values) {
-      low = Math.min(low, value);
-      high = Math.max(high, value);
-      sum += value;
-    }
+    const [low, high] = rangeOf(values);
+    const sum = values.reduce((a, b) => a + b, 0);
     const canvas = planes ? paintPlanes(planes) : h("span", { class: "tile" }, shape(dims));
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "What the network sees");

@@ -79,7 +79,7 @@ export function setUpQuestion() {
     showGist();
   });
   on("busy", () => {
-    if (state.busy) sayInSlot("int8", "being made …");
+    sayInSlot("int8", state.busy ? "being made …" : state.model?.own ? "" : "not quantized yet");
   });
   return askDrawn;
 }

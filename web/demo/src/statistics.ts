@@ -23,6 +23,26 @@ export function quantile(values: readonly number[], q: number): number {
   return sorted[Math.round(q * (sorted.length - 1))] ?? NaN;
 }
 
+/** The smallest and the largest value; for spread arguments there may be too many. */
+export function rangeOf(values: ArrayLike<number>): [low: number, high: number] {
+  let [low, high] = [Infinity, -Infinity];
+  for (let i = 0; i < values.length; i++) {
+    if (values[i]! < low) low = values[i]!;
+    if (values[i]! > high) high = values[i]!;
+  }
+  return [low, high];
+}
+
+/** Values with about so many of them left, evenly spaced. */
+export function thinned(values: ArrayLike<number>, most: number): ArrayLike<number> {
+  const step = Math.ceil(values.length / most);
+  if (step <= 1) return values;
+  return Float32Array.from(
+    { length: Math.floor(values.length / step) },
+    (_, i) => values[i * step]!,
+  );
+}
+
 export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;

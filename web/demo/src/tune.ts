@@ -13,13 +13,16 @@ import { optionsForm } from "./options_form";
 import { ProgressLine } from "./progress";
 import { fromJson, type Recipe } from "./recipe";
 import { change, on, state, type Trials } from "./state";
-import { argmax, quantile, relativeError } from "./statistics";
+import { argmax, quantile, relativeError, thinned } from "./statistics";
 import { isClassifier } from "./verdict";
 import { examine, feedMaker, feedsOfAll, quantize, split, stepOf, type Task } from "./work";
 
 const mainOptions = ["tolerableLoss", "maxTrials", "objective", "strategy"];
-/** Samples that judge a trial. */
+/** Samples that judge a trial, and bytes of them, at most: they are kept in memory. */
 const judges = 200;
+const largest = 200e6;
+/** Values of an output that are compared, where it is not a row of classes. */
+const compared = 4096;
 
 let options: Record<string, unknown> = { maxTrials: 12, stopAtFirst: false };
 let stop: AbortController | undefined;
@@ -42,8 +45,8 @@ function evaluation(questions: readonly Question[]) {
     for (const [i, { feeds, label }] of questions.entries()) {
       const { data, dims } = (await session.run(feeds))[session.outputNames[0]!]!;
       const values = data as unknown as ArrayLike<number>;
-      outputs.push(values);
-      classifier &&= isClassifier(dims);
+      classifier &&= isClassifier({ data: values, dims }, feeds);
+      outputs.push(classifier ? values : thinned(values, compared));
       const wanted = label ?? (float ? argmax(float[i]!) : argmax(values));
       right += +(argmax(values) === wanted);
     }
@@ -86,9 +89,13 @@ async function tune({ signal, onStep }: Task) {
     const known = labelled(data) > 0;
     const questions: Question[] = [];
     const make = feedMaker();
+    let size = 0;
     for (const sample of judging.slice(0, judges)) {
       if (known && sample.label === undefined) continue;
-      questions.push({ feeds: await make(sample), label: sample.label });
+      const feeds = await make(sample);
+      for (const { data } of Object.values(feeds)) size += (data as Float32Array).byteLength ?? 0;
+      if (size > largest) break;
+      questions.push({ feeds, label: sample.label });
     }
     const result = await autotune(
       model.model,

@@ -65,33 +65,29 @@ export function rowsOf({ size, latency, memory, accuracy }: Verdict) {
       `${size.format}; as ${size.otherFormat} ${bytes(size.other)}`,
     ),
   );
-  if (latency) {
-    const { float, int8 } = latency;
-    const speed = ratio(float.medianMs, int8.medianMs, "faster", "slower");
-    rows.push(
-      measure(
-        "Latency",
-        { float: ms(float.medianMs), int8: ms(int8.medianMs) },
-        { float: float.medianMs, int8: int8.medianMs },
-        speed.change,
-        speed.good,
-        `median of ${count(int8.samples)} in turns; 95th percentile ${ms(float.p95Ms)} and ${ms(int8.p95Ms)}`,
-      ),
-    );
-  }
-  if (memory) {
-    const less = ratio(memory.float, memory.int8, "less", "more");
-    rows.push(
-      measure(
-        "Peak memory",
-        { float: bytes(memory.float), int8: bytes(memory.int8) },
-        memory,
-        less.change,
-        less.good,
-        "constants and activations of one run",
-      ),
-    );
-  }
+  const { float, int8 } = latency;
+  const speed = ratio(float.medianMs, int8.medianMs, "faster", "slower");
+  rows.push(
+    measure(
+      "Latency",
+      { float: ms(float.medianMs), int8: ms(int8.medianMs) },
+      { float: float.medianMs, int8: int8.medianMs },
+      speed.change,
+      speed.good,
+      `median of ${count(int8.samples)} in turns; 95th percentile ${ms(float.p95Ms)} and ${ms(int8.p95Ms)}`,
+    ),
+  );
+  const less = ratio(memory.float, memory.int8, "less", "more");
+  rows.push(
+    measure(
+      "Peak memory",
+      { float: bytes(memory.float), int8: bytes(memory.int8) },
+      memory,
+      less.change,
+      less.good,
+      "constants and activations of one run",
+    ),
+  );
   if (accuracy) {
     const { float, int8 } = accuracy;
     const change = int8.right - float.right;

@@ -125,7 +125,8 @@ export const isPart = ({ path }: Entry) =>
 
 /** Makes feeds for the model that is open, with the preprocessing as it is now. */
 export function feedMaker(): (sample: Sample) => Promise<Feeds> {
-  const { model, preprocess } = state;
+  const { model, data } = state;
+  const preprocess = data?.kind === "synthetic" ? presets.none.values : state.preprocess;
   return (sample) => feedsOf(sample, model!.model.inputMetadata, preprocess);
 }
 
@@ -206,6 +207,9 @@ function sizesOf({ name, bytes }: OpenModel, octavo: number, onnx: number): Verd
     : { float: bytes, int8: onnx, format: ".onnx", other: octavo, otherFormat: ".octavo" };
 }
 
+/** Layers of models that take longer for a run are compared on fewer samples. */
+const slowMs = 100;
+
 /** Everything that the page shows of a quantized model. */
 export async function examine(
   recipe: Recipe,
@@ -233,12 +237,12 @@ export async function examine(
   const latency = await timeBoth(await make(judging[0]!), signal);
 
   const diagnosis = await diagnose(model.model, small, feedsOfAll(seen), {
-    iterations: 16,
+    iterations: latency.float.medianMs > slowMs ? 4 : 16,
     signal,
     names: { floatModel: model.name, quantizedModel: "int8", data: data.title },
     onProgress: (event) => onStep(stepOf(event)),
   });
-  const { agreement, accuracy, error, worst, classifier } = judgement;
+  const { judged, agreement, accuracy, error, worst, classifier } = judgement;
   return {
     recipe,
     model: small,
@@ -249,12 +253,13 @@ export async function examine(
     verdict: {
       classifier,
       data: data.title,
-      samples: judging.length,
-      seen: fresh ? 0 : Math.min(seen.length, judging.length),
+      samples: judged.length,
+      seen: fresh ? 0 : Math.min(seen.length, judged.length),
       ...(agreement ? { agreement } : {}),
       ...(accuracy ? { accuracy } : {}),
       ...(error === undefined ? {} : { error }),
       latency,
+      memory: { float: await lab("memory", "float"), int8: await lab("memory", "int8") },
       size: sizesOf(model, compact.length, onnx.length),
       worst,
       backend: `${backend}, ${threads === 1 ? "one thread" : `${threads} threads`}`,
