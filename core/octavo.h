@@ -101,12 +101,24 @@ struct QuantizedModel {
   QuantizeReport report;
 };
 
+/// Keeps what calibration found from one run to the next, under names that stand for the model and
+/// the data.
+class CalibrationStore {
+ public:
+  virtual ~CalibrationStore() = default;
+  virtual std::optional<Bytes> load(const std::string& name) = 0;
+  virtual Status save(const std::string& name, std::span<const uint8_t> bytes) = 0;
+};
+
 struct QuantizeOptions {
   ProgressFn progress = {};
   std::shared_ptr<ThreadPool> pool = nullptr;
   /// The quantized file is the same bytes on every machine: floats are summed in one fixed order,
   /// without fused multiply-add (make_deterministic_backend).
   bool deterministic = false;
+  /// With it the data are first read once without running the model, to see whether they and the
+  /// model are known; if so, static quantization does not calibrate again.
+  std::shared_ptr<CalibrationStore> calib_store = nullptr;
 };
 
 /// Runs calibration the caller's way: call the function given with each sample's feeds. Called once

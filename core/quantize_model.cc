@@ -1,8 +1,10 @@
 #include <algorithm>
 
-#include "core/octavo.h"
+#include "core/calibration/data_lint.h"
+#include "core/provenance.h"
 #include "core/quantization/stage.h"
 #include "core/quantization/stage_cache.h"
+#include "core/text.h"
 
 namespace octavo {
 namespace {
@@ -40,14 +42,18 @@ Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const QuantCo
 struct Quantizer::State {
   Recipe recipe;
   StageInput input;
+  Provenance provenance;
   int64_t float_bytes = 0;
   size_t next = 0;               // stage to be made after `stage`
   std::unique_ptr<Stage> stage;  // the one that wants data; nullptr when all are done
   int pass = 0;                  // of `stage`
+  bool knows_data = false;       // the data have been read through
+  bool only_hashes = false;      // this pass is for nothing else than knowing them
+  ContentHash hash;              // of this pass's samples
   int64_t samples = 0;           // in this pass
   QuantizeReport report;
 
-  bool wants_data() const { return stage != nullptr && pass < stage->passes(); }
+  bool wants_data() const { return only_hashes || (stage != nullptr && pass < stage->passes()); }
 
   // Finishes stages up to the next that wants to see the data.
   Status advance() {
@@ -56,10 +62,22 @@ struct Quantizer::State {
       skip_cached_stages();
       if (next == recipe.stages.size()) return {};
       OCTAVO_ASSIGN(stage, make_stage(input, recipe.stages[next]));
+      if (wants_data() && input.cache != nullptr && input.cache->wants_data_first()) {
+        stage.reset();
+        only_hashes = true;
+        return {};
+      }
       ++next;
       pass = 0;
     }
     return {};
+  }
+
+  void end_first_pass() {
+    knows_data = true;
+    provenance.data = hash_text(hash);
+    provenance.samples = samples;
+    if (input.cache != nullptr) input.cache->data = {provenance.data, provenance.samples};
   }
 
   std::string first_stages(size_t count) const {
@@ -110,7 +128,13 @@ Result<Quantizer> Quantizer::create(const Model& model, const Recipe& recipe,
   }
   auto state = std::make_unique<State>();
   state->recipe = recipe;
+  if (cache == nullptr && options.calib_store != nullptr) {
+    cache = std::make_shared<StageCache>(options.calib_store);
+  }
   state->input = {model.shared_graph(), options.pool, std::move(cache), options.deterministic};
+  state->provenance = {
+      .version = OCTAVO_VERSION, .recipe = recipe, .deterministic = options.deterministic};
+  OCTAVO_ASSIGN(state->provenance.model, model_hash(model.graph()));
   state->float_bytes = constant_bytes(model.graph());
   OCTAVO_TRY(state->advance());
   return Quantizer(std::move(state));
@@ -119,8 +143,9 @@ Result<Quantizer> Quantizer::create(const Model& model, const Recipe& recipe,
 bool Quantizer::wants_data() const { return state_->wants_data(); }
 
 bool Quantizer::may_want_again() const {
-  return state_->next < state_->recipe.stages.size() ||
-         (wants_data() && state_->pass + 1 < state_->stage->passes());
+  const State& s = *state_;
+  return s.only_hashes || s.next < s.recipe.stages.size() ||
+         (wants_data() && s.pass + 1 < s.stage->passes());
 }
 
 Status Quantizer::observe(const NamedTensors& feeds) {
@@ -128,42 +153,60 @@ Status Quantizer::observe(const NamedTensors& feeds) {
     return fail(ErrorCode::kInvalidArgument,
                 "no stage of the recipe wants more calibration data; call finish()");
   }
-  OCTAVO_TRY(state_->stage->observe(feeds));
-  ++state_->samples;
+  State& s = *state_;
+  if (s.only_hashes) {
+    OCTAVO_TRY(check_finite_feeds(feeds, s.samples));
+  } else {
+    OCTAVO_TRY(s.stage->observe(feeds));
+  }
+  if (!s.knows_data) s.hash.add(hash_feeds(feeds));
+  ++s.samples;
   return {};
 }
 
 Result<bool> Quantizer::end_pass() {
+  State& s = *state_;
   if (!wants_data()) return false;
-  if (state_->samples == 0) {
+  if (s.samples == 0) {
     return fail(ErrorCode::kInvalidArgument,
                 "the calibration data is empty; at least one sample is needed");
   }
-  OCTAVO_TRY(state_->stage->end_pass());
-  state_->samples = 0;
-  ++state_->pass;
-  OCTAVO_TRY(state_->advance());
+  if (!s.knows_data) s.end_first_pass();
+  s.samples = 0;
+  if (s.only_hashes) {
+    s.only_hashes = false;
+  } else {
+    OCTAVO_TRY(s.stage->end_pass());
+    ++s.pass;
+  }
+  OCTAVO_TRY(s.advance());
   return wants_data();
 }
 
 Result<QuantizedModel> Quantizer::finish() {
-  if (wants_data() && (state_->samples > 0 || state_->pass == 0)) {
-    OCTAVO_TRY(end_pass());
-  }
+  State& s = *state_;
+  if (wants_data() && (s.samples > 0 || s.pass == 0)) OCTAVO_TRY(end_pass());
   if (wants_data()) {
     return fail(ErrorCode::kInvalidArgument, "the recipe's stage '",
-                stage_name(state_->recipe.stages[state_->next - 1]),
+                stage_name(s.recipe.stages[s.next == 0 ? 0 : s.next - 1]),
                 "' wants to see the calibration data again");
   }
   QuantizedModel result;
-  result.report = state_->report;
+  result.report = s.report;
   QuantizeReport& report = result.report;
-  report.float_bytes = state_->float_bytes;
-  report.quantized_bytes = constant_bytes(*state_->input.graph);
+  report.float_bytes = s.float_bytes;
+  report.quantized_bytes = constant_bytes(*s.input.graph);
   if (std::ranges::none_of(report.nodes, &NodeReport::quantized)) {
     report.warnings.push_back("no operator was quantized or converted; the model is still float");
   }
-  result.model = Model(state_->input.graph);
+  Provenance provenance = s.provenance;
+  if (report.samples > 0 && !s.knows_data && s.input.cache != nullptr && s.input.cache->data) {
+    provenance.data = s.input.cache->data->hash;
+    provenance.samples = s.input.cache->data->samples;
+  }
+  Graph graph = *s.input.graph;
+  write_provenance(provenance, graph);
+  result.model = Model(std::make_shared<const Graph>(std::move(graph)));
   return result;
 }
 

@@ -12,7 +12,7 @@ import { quantizeShared, randomInputs, sharedModels } from "./shared_models.mjs"
 const dtypes = {
   f32: undefined,
   bf16: ["--dtype", "bf16"],
-  int8: ["--weight-granularity", "per_channel"],
+  int8: [],
 };
 const backends = ["portable", "default", "itex"];
 const cores = availableParallelism();

@@ -160,6 +160,25 @@ TEST_F(Cli, SchemaNamesEveryOption) {
   EXPECT_TRUE(tuning["properties"].contains("config_set"));
 }
 
+TEST_F(Cli, VerifyMakesTheFileAgain) {
+  ASSERT_EQ(run("quantize @m.octavo --data @data.npy -o @out.octavo --no-check --threads 1 "
+                "--calib-cache @cache")
+                .exit_code,
+            0);
+  EXPECT_FALSE(std::filesystem::is_empty(dir_.path("cache")));
+  const std::string verify = "verify @out.octavo --model @m.octavo --data @";
+  const Ran same = run(verify + "data.npy --threads 2 --json");
+  EXPECT_EQ(same.exit_code, 0) << same.err;
+  EXPECT_EQ(same.json()["same"], true);
+  EXPECT_EQ(same.json()["samples"], 4);
+  ASSERT_TRUE(
+      write_npy(dir_.path("other.npy"),
+                Tensor::of<float>({4, 4}, {9, 1, 2, 0, 1, 9, 2, 0, 1, 2, 9, 0, 9, 1, 2, 1})));
+  const Ran other = run(verify + "other.npy");
+  EXPECT_EQ(other.exit_code, 1);
+  EXPECT_NE(other.out.find("other data"), std::string::npos) << other.out;
+}
+
 TEST_F(Cli, LocalConfigurationLeavesNodesFloat) {
   const Ran ran = run(
       "quantize @m.octavo --data @data.npy -o @out.octavo --set-local fc=act_dtype:fp32 --json");

@@ -12,23 +12,23 @@ std::string error_of(std::string_view json) {
   return config ? "" : config.error().message;
 }
 
-TEST(Config, DefaultsAreNeuralCompressors) {
+TEST(Config, DefaultsAreNeuralCompressorsButForTheGranularity) {
   const StaticQuantConfig config;
   EXPECT_TRUE(config.validate());
-  EXPECT_EQ(config.weight_granularity, "per_tensor");
+  EXPECT_EQ(config.weight_granularity, "per_channel");
   EXPECT_EQ(config.act_dtype, "int8");
   EXPECT_TRUE(config.act_sym);
 }
 
 TEST(Config, ReadsNestedAndBareJson) {
   const auto nested = StaticQuantConfig::from_json(R"({"static_quant": {
-      "global": {"weight_granularity": "per_channel", "white_list": ["Conv", "MatMul"]},
+      "global": {"weight_granularity": "per_tensor", "white_list": ["Conv", "MatMul"]},
       "local": {"conv1": {"act_dtype": "fp32"}, "MatMul": {"weight_sym": false}}}})");
   ASSERT_TRUE(nested) << nested.error().message;
   EXPECT_EQ(nested->white_list, (std::vector<std::string>{"Conv", "MatMul"}));
   ASSERT_EQ(nested->local.size(), 2u);
   EXPECT_EQ(nested->local[0].config.act_dtype, "fp32");
-  EXPECT_EQ(nested->local[0].config.weight_granularity, "per_channel") << "inherits the global one";
+  EXPECT_EQ(nested->local[0].config.weight_granularity, "per_tensor") << "inherits the global one";
   EXPECT_FALSE(nested->local[1].config.weight_sym);
 
   const auto bare = StaticQuantConfig::from_json(R"({"act_sym": false})");
@@ -38,7 +38,7 @@ TEST(Config, ReadsNestedAndBareJson) {
 
 TEST(Config, RoundTripsThroughJson) {
   StaticQuantConfig config;
-  config.weight_granularity = "per_channel";
+  config.weight_granularity = "per_tensor";
   StaticQuantConfig local = config;
   local.act_sym = false;
   config.set_local("a", config).set_local("b", config).set_local("a", local);

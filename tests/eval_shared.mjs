@@ -23,7 +23,7 @@ async function ortTop1(model, folder) {
 }
 
 const bar = process.argv.indexOf("--");
-const flags = bar < 0 ? ["--weight-granularity", "per_channel"] : process.argv.slice(bar + 1);
+const flags = bar < 0 ? [] : process.argv.slice(bar + 1);
 const wanted = process.argv.slice(2, bar < 0 ? undefined : bar);
 const out = join(root, "build/eval");
 mkdirSync(out, { recursive: true });

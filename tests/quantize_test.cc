@@ -85,13 +85,13 @@ TEST(Quantize, AResidualNetworkIsIntegerFromEndToEnd) {
 
 TEST(Quantize, PerChannelWeightsAreCloser) {
   const Graph graph = residual_network();
-  StaticQuantConfig config;
-  config.weight_granularity = "per_channel";
-  const QuantizedModel result = quantized(graph, config);
+  const QuantizedModel result = quantized(graph);
   EXPECT_EQ(value(result, "w1_quantized").quant->scale.size(), 8u);
   EXPECT_EQ(value(result, "w3_quantized").quant->axis, 0);
   EXPECT_EQ(result.report.nodes[0].weights, "int8 per_channel");
-  EXPECT_GT(sqnr(graph, result), sqnr(graph, quantized(graph)));
+  StaticQuantConfig per_tensor;
+  per_tensor.weight_granularity = "per_tensor";
+  EXPECT_GT(sqnr(graph, result), sqnr(graph, quantized(graph, per_tensor)));
 }
 
 TEST(Quantize, EveryScheme) {
@@ -226,6 +226,7 @@ TEST(Quantize, ChannelsBeforeADepthwiseConvolutionAreEqualized) {
 TEST(Quantize, CrossLayerEqualizationEvensWeightsWithOneScale) {
   const Graph graph = uneven_channels();
   StaticQuantConfig config;
+  config.weight_granularity = "per_tensor";
   config.equalization = "none";
   const double before = sqnr(graph, quantized(graph, config));
   config.equalization = "cross_layer";
@@ -241,6 +242,7 @@ TEST(Quantize, CrossLayerEqualizationKeepsClippedNetworks) {
   graph.nodes[0].set("activation", std::string("Clip"));
   graph.nodes[0].set("activation_params", std::vector<float>{0, 6});
   StaticQuantConfig config;
+  config.weight_granularity = "per_tensor";
   config.equalization = "none";
   const double before = sqnr(graph, quantized(graph, config));
   config.equalization = "cross_layer";
@@ -259,6 +261,7 @@ TEST(Quantize, BiasCorrectionRestoresTheMean) {
                            {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
   const Graph graph = b.output(y).build();
   StaticQuantConfig config;
+  config.weight_granularity = "per_tensor";
   config.equalization = "none";
   config.bias_correction = false;
   const double before = sqnr(graph, quantized(graph, config));
@@ -280,9 +283,11 @@ TEST(Quantize, DataThatCannotBeReadTwiceAreKept) {
   const Graph graph = uneven_channels();
   const Model model(std::make_shared<const Graph>(graph));
   Once once(graph);
-  const auto kept = quantize_model(model, {}, &once);
+  StaticQuantConfig config;  // equalized across layers first, which takes a pass of its own
+  config.weight_granularity = "per_tensor";
+  const auto kept = quantize_model(model, config, &once);
   ASSERT_TRUE(kept) << kept.error().to_string();
-  EXPECT_EQ(*kept->model.to_onnx(), *quantized(graph).model.to_onnx());
+  EXPECT_EQ(*kept->model.to_onnx(), *quantized(graph, config).model.to_onnx());
 }
 
 // expand (Relu) -> project -> Add over a shortcut, all read by a third convolution.

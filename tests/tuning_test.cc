@@ -68,7 +68,7 @@ class TuningTest : public testing::Test {
   /// Two recipes: per channel, per tensor.
   static std::vector<Recipe> two_recipes() {
     StaticQuantConfig per_channel, per_tensor;
-    per_channel.weight_granularity = "per_channel";
+    per_tensor.weight_granularity = "per_tensor";
     return {per_channel, per_tensor};
   }
 

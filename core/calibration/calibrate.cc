@@ -92,6 +92,9 @@ class SessionCalibrator final : public Calibrator {
     return observer_.commit();
   }
   const Calibration& calibration() const override { return calibration_; }
+  std::shared_ptr<const Calibration> take() override {
+    return std::make_shared<const Calibration>(std::move(calibration_));
+  }
 
  private:
   Status run(const NamedTensors& feeds, Observer* also) {

@@ -33,6 +33,8 @@ class Calibrator {
   /// `also` sees the values that it wants, too.
   virtual Status observe(const NamedTensors& feeds, Observer* also = nullptr) = 0;
   virtual const Calibration& calibration() const = 0;
+  /// What was collected; nothing more can be observed.
+  virtual std::shared_ptr<const Calibration> take() = 0;
 };
 
 /// Error kInvalidData naming the input and the sample if a float feed holds NaN or infinity.

@@ -200,4 +200,62 @@ Status Collector::merge(const Collector& other) {
   return {};
 }
 
+namespace {
+
+void write_range(const Range& range, ByteWriter& out) {
+  out.add(range.min);
+  out.add(range.max);
+}
+
+// Finite, and with min <= max.
+Range read_range(ByteReader& in) {
+  const Range range{in.f32(), in.f32()};
+  if (!std::isfinite(range.min) || !std::isfinite(range.max) || range.min > range.max) {
+    in.set_bad();
+    return {};
+  }
+  return range;
+}
+
+}  // namespace
+
+void Collector::write(ByteWriter& out) const {
+  out.add(static_cast<uint64_t>(options_.histogram) |
+          static_cast<uint64_t>(options_.per_channel) << 1 | static_cast<uint64_t>(seen_) << 2);
+  out.add(options_.outlier_prob);
+  write_range(range_, out);
+  out.add(uint64_t{channels_.size()});
+  for (const Range& range : channels_) write_range(range, out);
+  histogram_.write(out);
+  out.add(uint64_t{samples_.size()});
+  for (const SampleRange& sample : samples_) {
+    out.add_signed(sample.sample);
+    write_range(sample.range, out);
+    write_range(sample.without_tails, out);
+  }
+}
+
+Collector Collector::read(ByteReader& in) {
+  const uint64_t flags = in.number();
+  CollectorOptions options{.histogram = (flags & 1) != 0, .per_channel = (flags & 2) != 0};
+  options.outlier_prob = in.f64();
+  Collector made(options);
+  made.seen_ = (flags & 4) != 0;
+  made.range_ = read_range(in);
+  made.channels_.resize(in.count());
+  for (Range& range : made.channels_) range = read_range(in);
+  made.histogram_ = Histogram::read(in);
+  made.samples_.resize(in.count());
+  for (SampleRange& sample : made.samples_) {
+    sample.sample = in.signed_number();
+    sample.range = read_range(in);
+    sample.without_tails = read_range(in);
+  }
+  // What choose_range relies on.
+  if (made.seen_ && (made.samples_.empty() || (options.histogram && made.histogram_.empty()))) {
+    in.set_bad();
+  }
+  return made;
+}
+
 }  // namespace octavo

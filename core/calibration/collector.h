@@ -35,6 +35,11 @@ struct CollectorOptions {
   bool per_channel = false;      // the extremes of each index of axis 1 too
   double outlier_prob = 0.0001;  // of SampleRange::without_tails
   bool operator==(const CollectorOptions&) const = default;
+  /// What a collector of these options knows is all that one of `wanted` would.
+  bool serve(const CollectorOptions& wanted) const {
+    return histogram >= wanted.histogram && per_channel >= wanted.per_channel &&
+           outlier_prob == wanted.outlier_prob;
+  }
 };
 
 class Collector {
@@ -68,6 +73,10 @@ class Collector {
   const Histogram& histogram() const { return histogram_; }
   /// By number of the sample.
   std::span<const SampleRange> samples() const { return samples_; }
+
+  void write(ByteWriter& out) const;
+  /// Makes `in` bad if it holds no collector.
+  static Collector read(ByteReader& in);
 
  private:
   // The sample that is being observed.

@@ -78,4 +78,35 @@ double Histogram::quantile(double share) const {
   return (last + 1) * width();
 }
 
+void Histogram::write(ByteWriter& out) const {
+  const auto [first, last] = used();
+  out.add_signed(exponent_);
+  out.add(static_cast<uint64_t>(last - first + 1));
+  out.add_signed(first);
+  for (int bin = first; bin <= last; ++bin) out.add(static_cast<uint64_t>(count(bin)));
+}
+
+Histogram Histogram::read(ByteReader& in) {
+  constexpr int64_t kMostCount = int64_t{1} << 40;  // of a bin
+  Histogram made;
+  const int64_t exponent = in.signed_number();
+  const auto bins = static_cast<int64_t>(in.count());
+  const int64_t first = in.signed_number();
+  if (exponent < kMinExponent || exponent > kMaxExponent || first < -kSide || first > kSide ||
+      first + bins > kSide) {
+    in.set_bad();
+    return made;
+  }
+  made.exponent_ = static_cast<int>(exponent);
+  if (bins == 0) return made;
+  made.counts_.assign(kBins, 0);
+  for (int64_t bin = first; bin < first + bins; ++bin) {
+    const auto count = static_cast<int64_t>(in.number());
+    if (count < 0 || count > kMostCount) in.set_bad();
+    made.counts_[static_cast<size_t>(bin + kSide)] = count;
+    made.total_ += count;
+  }
+  return made;
+}
+
 }  // namespace octavo

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "core/byte_io.h"
 #include "runtime/status.h"
 
 namespace octavo {
@@ -39,6 +40,10 @@ class Histogram {
   /// the outer edges of the outermost bins. Not empty.
   double quantile(double share) const;
 
+  void write(ByteWriter& out) const;
+  /// Makes `in` bad if it holds no histogram.
+  static Histogram read(ByteReader& in);
+
  private:
   void widen(int exponent);
 
@@ -47,6 +52,7 @@ class Histogram {
   std::vector<int64_t> counts_;  // kBins, or empty
 
   static constexpr int kMinExponent = -120;  // the width's inverse is a normal float
+  static constexpr int kMaxExponent = 127;
 };
 
 }  // namespace octavo

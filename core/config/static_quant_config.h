@@ -13,7 +13,7 @@ struct StaticQuantConfig : Config<StaticQuantConfig> {
   std::string scheme = "custom";
   std::string weight_dtype = "int8";
   bool weight_sym = true;
-  std::string weight_granularity = "per_tensor";
+  std::string weight_granularity = "per_channel";
   std::string weight_algorithm = "minmax";
   bool narrow_range = true;
   bool reduce_range = false;

@@ -115,4 +115,43 @@ std::span<const Range> ChannelStats::ranges(ValueId value) const {
   return sums_[static_cast<size_t>(value)].ranges;
 }
 
+bool ChannelStats::serves(const ChannelStats& wanted) const {
+  for (size_t v = 0; v < wanted.sums_.size(); ++v) {
+    if (wanted.sums_[v].axis >= 0 && sums_[v].axis != wanted.sums_[v].axis) return false;
+  }
+  return true;
+}
+
+void ChannelStats::write(ByteWriter& out) const {
+  for (const Sums& sums : sums_) {
+    out.add_signed(sums.axis);
+    if (sums.axis < 0) continue;
+    out.add_signed(sums.count);
+    out.add(uint64_t{sums.sum.size()});
+    for (size_t c = 0; c < sums.sum.size(); ++c) {
+      out.add(sums.sum[c]);
+      out.add(sums.squares[c]);
+      out.add(sums.ranges[c].min);
+      out.add(sums.ranges[c].max);
+    }
+  }
+}
+
+ChannelStats ChannelStats::read(const Graph& graph, ByteReader& in) {
+  ChannelStats made(graph, std::span<const ChannelInput>());
+  for (Sums& sums : made.sums_) {
+    sums.axis = static_cast<int>(in.signed_number());
+    if (sums.axis < 0) continue;
+    sums.count = in.signed_number();
+    const size_t channels = in.count();
+    for (size_t c = 0; c < channels; ++c) {
+      sums.sum.push_back(in.f64());
+      sums.squares.push_back(in.f64());
+      const float min = in.f32();
+      sums.ranges.push_back({min, in.f32()});
+    }
+  }
+  return made;
+}
+
 }  // namespace octavo

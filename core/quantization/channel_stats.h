@@ -30,6 +30,12 @@ class ChannelStats : public Observer {
   std::vector<double> energy(ValueId value) const;  // mean of squares
   std::span<const Range> ranges(ValueId value) const;
 
+  /// What is known of its values is all that `wanted` would know.
+  bool serves(const ChannelStats& wanted) const;
+  void write(ByteWriter& out) const;
+  /// Statistics of `graph`'s values. Makes `in` bad if it holds none of as many values.
+  static ChannelStats read(const Graph& graph, ByteReader& in);
+
   bool wants(ValueId value) const override;
   Status on_value(ValueId value, const TensorView& tensor) override;
 

@@ -7,6 +7,7 @@
 #include "core/quantization/equalize.h"
 #include "core/quantization/mixed_precision.h"
 #include "core/quantization/stage.h"
+#include "core/quantization/stage_cache.h"
 #include "core/quantization/static_quant.h"
 
 namespace octavo {
@@ -16,64 +17,81 @@ bool is_bf16(const StaticQuantConfig& config) {
   return config.act_dtype == "bf16" || config.weight_dtype == "bf16";
 }
 
+// Whatever a recipe of static quantization may want of the graph's values.
+struct Everything {
+  std::vector<WantedValue> wanted;
+  ChannelStats stats;
+};
+Result<Everything> everything_of(const Graph& graph, StaticQuantConfig config) {
+  config.local.clear();
+  config.white_list = {"*"};
+  config.act_dtype = config.weight_dtype = "int8";
+  config.weight_granularity = "per_channel";
+  config.io_dtype = "fp32";
+  config.integer_only = false;
+  OCTAVO_ASSIGN(const Annotation annotation, annotate(graph, config));
+  Everything all{wanted_values(graph, annotation), ChannelStats(graph, annotation)};
+  for (WantedValue& value : all.wanted) value.options.histogram = true;
+  want_channel_ranges(graph, annotation, all.wanted);
+  return all;
+}
+
+void unite(const std::vector<WantedValue>& from, std::vector<WantedValue>& to) {
+  for (size_t v = 0; v < from.size(); ++v) {
+    if (!from[v].wanted) continue;
+    to[v].wanted = true;
+    to[v].options.histogram |= from[v].options.histogram;
+    to[v].options.per_channel |= from[v].options.per_channel;
+    to[v].options.outlier_prob = from[v].options.outlier_prob;
+  }
+}
+
 class StaticStage final : public Stage {
  public:
   static Result<std::unique_ptr<Stage>> create(const StageInput& input,
                                                const StaticQuantConfig& config) {
     auto stage = std::make_unique<StaticStage>();
+    stage->input_ = input;
     stage->config_ = config;
     apply_scheme(stage->config_);
-    stage->session_options_ = input.session_options();
     stage->graph_ = input.graph;
     OCTAVO_ASSIGN(stage->annotation_, annotate(*input.graph, stage->config_));
-    stage->stats_.emplace(*stage->graph_, stage->annotation_);
-    if (stage->equalization() == "cross_layer" && stage->stats_->any()) {
-      stage->passes_ = 2;
-      OCTAVO_ASSIGN(stage->session_, Session::create(stage->graph_, stage->session_options_));
-    } else {
-      OCTAVO_TRY(stage->calibrate());
-    }
+    stage->equalizes_layers_ = stage->equalization() == "cross_layer" &&
+                               ChannelStats(*stage->graph_, stage->annotation_).any();
+    OCTAVO_TRY(stage->begin_pass());
     return stage;
   }
 
-  int passes() const override { return passes_; }
+  int passes() const override {
+    return calibrator_ == nullptr ? pass_ : pass_ + (equalizes_layers_ ? 2 : 1);
+  }
 
   Status observe(const NamedTensors& feeds) override {
-    if (calibrator_ != nullptr) {
-      OCTAVO_TRY(calibrator_->observe(feeds, corrects_biases() ? &*stats_ : nullptr));
-    } else {
-      OCTAVO_TRY(observe_sample(*session_, feeds, samples_, *stats_));
-    }
+    const bool watches = stats_->any() && (equalizes_layers_ || caches() || corrects_biases());
+    OCTAVO_TRY(calibrator_->observe(feeds, watches ? &*stats_ : nullptr));
     stats_->add_feeds(*graph_, feeds);
     if (pass_ == 0) lint_.observe(feeds);
-    ++samples_;
     return {};
   }
 
   Status end_pass() override {
-    samples_ = 0;
+    if (pass_ == 0) warnings_ = lint_.warnings(*graph_);
     ++pass_;
-    auto equalized = std::make_shared<Graph>(*graph_);
-    if (calibrator_ == nullptr) {
-      OCTAVO_TRY(equalize_layers(*equalized, annotation_, *stats_));
-      graph_ = std::move(equalized);
-      session_.reset();
-      stats_.emplace(*graph_, annotation_);
-      return calibrate();
+    Collected made{calibrator_->take(), *std::move(stats_), warnings_};
+    calibrator_.reset();
+    if (caches()) {
+      OCTAVO_TRY(input_.cache->store_collected(*graph_, input_.deterministic, made));
     }
-    if (equalization() == "channels") {
-      OCTAVO_TRY(equalize_channels(*equalized, annotation_, calibrator_->calibration(), *stats_));
-      graph_ = std::move(equalized);
-    }
-    return {};
+    return take(std::move(made));
   }
 
   Result<Graph> finish(QuantizeReport& report) override {
-    const Calibration& calibration = calibrator_->calibration();
+    const Calibration& calibration = *collected_->calibration;
     report.samples = calibration.samples;
-    report.warnings = lint_.warnings(*graph_);
-    OCTAVO_ASSIGN(Graph graph, rewrite_static(*graph_, annotation_, calibration,
-                                              corrects_biases() ? &*stats_ : nullptr, report));
+    report.warnings = warnings_;
+    OCTAVO_ASSIGN(Graph graph,
+                  rewrite_static(*graph_, annotation_, calibration,
+                                 corrects_biases() ? &collected_->stats : nullptr, report));
     const bool any_bf16 = is_bf16(config_) || std::ranges::any_of(config_.local, [](const auto& e) {
                             return is_bf16(e.config);
                           });
@@ -101,28 +119,67 @@ class StaticStage final : public Stage {
     return graph;
   }
 
-  Status calibrate() {
-    std::vector<WantedValue> wanted = wanted_values(*graph_, annotation_);
-    if (equalization() == "channels") want_channel_ranges(*graph_, annotation_, wanted);
-    OCTAVO_ASSIGN(calibrator_, Calibrator::create(graph_, wanted, session_options_));
+  bool caches() const { return input_.cache != nullptr; }
+
+  // Begins a pass over the data, unless the cache knows what it would find.
+  Status begin_pass() {
+    std::vector<WantedValue> wanted(graph_->values.size());
+    if (!equalizes_layers_) {
+      wanted = wanted_values(*graph_, annotation_);
+      if (equalization() == "channels") want_channel_ranges(*graph_, annotation_, wanted);
+    }
+    stats_.emplace(*graph_, annotation_);
+    if (caches()) {
+      OCTAVO_ASSIGN(const Collected* found,
+                    input_.cache->find_collected(*graph_, input_.deterministic));
+      if (found != nullptr && found->serves(wanted, *stats_)) {
+        if (pass_ == 0) warnings_ = found->warnings;
+        return take(*found);
+      }
+      OCTAVO_ASSIGN(Everything all, everything_of(*graph_, config_));
+      unite(wanted, all.wanted);
+      wanted = std::move(all.wanted);
+      if (all.stats.serves(*stats_)) stats_ = std::move(all.stats);
+    }
+    OCTAVO_ASSIGN(calibrator_, Calibrator::create(graph_, wanted, input_.session_options()));
     return {};
   }
+
+  // What a pass found decides on the factors of channels. Those of layers change the graph, so that
+  // another pass is due.
+  Status take(Collected found) {
+    auto equalized = std::make_shared<Graph>(*graph_);
+    if (equalizes_layers_) {
+      equalizes_layers_ = false;
+      OCTAVO_TRY(equalize_layers(*equalized, annotation_, found.stats));
+      graph_ = std::move(equalized);
+      return begin_pass();
+    }
+    if (equalization() == "channels") {
+      OCTAVO_TRY(equalize_channels(*equalized, annotation_, *found.calibration, found.stats));
+      graph_ = std::move(equalized);
+    }
+    collected_ = std::move(found);
+    return {};
+  }
+
   std::string_view equalization() const {
     if (config_.equalization != "auto") return config_.equalization;
     return config_.weight_granularity == "per_channel" ? "channels" : "cross_layer";
   }
   bool corrects_biases() const { return config_.bias_correction; }
 
+  StageInput input_;
   std::shared_ptr<const Graph> graph_;  // equalized, as far as it is by now
   StaticQuantConfig config_;
-  SessionOptions session_options_;
   Annotation annotation_;
-  std::optional<ChannelStats> stats_;
-  std::optional<Session> session_;  // of the pass before calibration
-  std::unique_ptr<Calibrator> calibrator_;
+  bool equalizes_layers_ = false;           // what the pass at work is for
+  std::optional<ChannelStats> stats_;       // of the pass at work
+  std::unique_ptr<Calibrator> calibrator_;  // of the pass at work
+  std::optional<Collected> collected_;      // by the last pass
   DataLint lint_;
-  int passes_ = 1, pass_ = 0;
-  int64_t samples_ = 0;  // in this pass
+  std::vector<std::string> warnings_;  // about the data
+  int pass_ = 0;                       // passes done
 };
 
 }  // namespace

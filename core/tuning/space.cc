@@ -64,9 +64,7 @@ bool set_op(Recipe& recipe, const std::string& op, const OpChoice& choice) {
 
 Recipe default_recipe(const TuningConfig& config) {
   if (!config.config_set.empty()) return config.config_set.front();
-  StaticQuantConfig per_channel;
-  per_channel.weight_granularity = "per_channel";
-  return per_channel;
+  return StaticQuantConfig();
 }
 
 Result<std::vector<TunableOp>> tunable_ops(const Model& model, const TuningConfig& config) {

@@ -68,8 +68,7 @@ std::unique_ptr<Strategy> make_search(SearchKind kind, uint64_t seed);
 
 // Recipes (core/tuning/space.cc).
 
-/// The recipe that tuning starts from: the first of config_set, or static quantization with weights
-/// per channel.
+/// The recipe that tuning starts from: the first of config_set, or static quantization.
 Recipe default_recipe(const TuningConfig& config);
 /// The operators that static quantization quantizes and config.white_list names.
 Result<std::vector<TunableOp>> tunable_ops(const Model& model, const TuningConfig& config);

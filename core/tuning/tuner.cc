@@ -3,28 +3,17 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/content_hash.h"
+#include "core/provenance.h"
 #include "core/quantization/stage_cache.h"
 #include "core/text.h"
 #include "core/tuning/decision.h"
 #include "core/tuning/journal.h"
 #include "core/tuning/strategy.h"
-#include "runtime/compact.h"
 
 namespace octavo {
 namespace {
 
 constexpr int kLatencyRuns = 9;
-
-/// Of what the model computes: its properties (names of recipes, ...) do not count.
-Result<std::string> model_hash(const Model& model) {
-  Graph graph = model.graph();
-  graph.metadata.clear();
-  OCTAVO_ASSIGN(const std::vector<uint8_t> bytes, write_compact(graph));
-  ContentHash hash;
-  hash.add(std::as_bytes(std::span(bytes)));
-  return hash_text(hash);
-}
 
 }  // namespace
 
@@ -33,7 +22,8 @@ struct Tuner::State {
       : model(std::move(float_model)),
         config(std::move(tuning)),
         options(std::move(tuner_options)),
-        context{.model = model, .config = config} {}
+        context{.model = model, .config = config},
+        cache(std::make_shared<StageCache>(options.calib_store)) {}
 
   const Model model;
   const TuningConfig config;
@@ -41,7 +31,7 @@ struct Tuner::State {
   TuningContext context;
   std::unique_ptr<Strategy> strategy;
   Journal journal;
-  std::shared_ptr<StageCache> cache = std::make_shared<StageCache>();
+  std::shared_ptr<StageCache> cache;
 
   std::optional<TrialRecord> baseline;
   std::vector<TrialRecord> trials;
@@ -168,7 +158,7 @@ Result<Tuner> Tuner::create(const Model& model, const TuningConfig& config, Tune
     return values;
   };
   OCTAVO_ASSIGN(s.context.ops, tunable_ops(model, s.config));
-  OCTAVO_ASSIGN(const std::string hash, model_hash(model));
+  OCTAVO_ASSIGN(const std::string hash, model_hash(model.graph()));
   if (s.options.resume.empty()) {
     OCTAVO_TRY(s.write(journal_header(hash, s.config)));
   } else {
@@ -286,7 +276,7 @@ Result<QuantizedModel> Tuner::quantize() {
   }
   OCTAVO_ASSIGN(s.made, s.quantizer->finish());
   s.quantizer.reset();
-  OCTAVO_ASSIGN(s.current->model_hash, model_hash(s.made->model));
+  OCTAVO_ASSIGN(s.current->model_hash, model_hash(s.made->model.graph()));
   const auto same = std::ranges::find_if(s.trials, [&](const TrialRecord& trial) {
     return trial.ok() && trial.model_hash == s.current->model_hash;
   });

@@ -66,6 +66,8 @@ struct TunerOptions {
   /// Of hawq_v2: the loss of a float model. None: the mean squared change of its outputs.
   LossFn loss = {};
   std::shared_ptr<ThreadPool> pool = nullptr;
+  /// QuantizeOptions::calib_store. Trials share their calibration anyway.
+  std::shared_ptr<CalibrationStore> calib_store = nullptr;
 };
 
 class Tuner {

@@ -10,6 +10,7 @@
 #include "core/text.h"
 #include "core/tuning/decision.h"
 #include "core/tuning/journal.h"
+#include "native/calibration_folder.h"
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
 #include "native/evaluate.h"
@@ -20,7 +21,7 @@ namespace octavo::cli {
 namespace {
 
 struct Options {
-  std::string model, output, config_file, calib_data, journal, report;
+  std::string model, output, config_file, calib_data, calib_cache, journal, report;
   DataOptions data;
   RunConfig run;
   std::string metric = "top1";
@@ -135,6 +136,9 @@ Result<int> autotune_verb(const Options& options) {
   OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
   AutotuneOptions tune;
   tune.pool = session.pool;
+  if (!options.calib_cache.empty()) {
+    OCTAVO_ASSIGN(tune.calib_store, open_calibration_folder(options.calib_cache));
+  }
   tune.clock = [] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
         .count();
@@ -204,6 +208,8 @@ Verb add_autotune(CLI::App& app) {
                    "Samples (batches) used for calibration")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  verb->add_option("--calib-cache", options->calib_cache,
+                   "Folder that keeps calibrations: the same model and data are not run again");
   verb->add_option("--metric", options->metric,
                    "Share of samples whose label scores best, or among the best 5")
       ->check(CLI::IsMember({"top1", "top5"}))

@@ -42,9 +42,9 @@ int run(int argc, char** argv) {
   CLI::App app("Makes neural networks smaller, and runs them.", "octavo");
   app.require_subcommand(1);
   app.set_version_flag("--version", OCTAVO_VERSION);
-  const Verb verbs[] = {add_quantize(app), add_autotune(app), add_eval(app),    add_compare(app),
-                        add_report(app),   add_bench(app),    add_run(app),     add_schema(app),
-                        add_test(app),     add_inspect(app),  add_backends(app)};
+  const Verb verbs[] = {add_quantize(app), add_autotune(app), add_eval(app),   add_compare(app),
+                        add_report(app),   add_bench(app),    add_run(app),    add_schema(app),
+                        add_test(app),     add_inspect(app),  add_verify(app), add_backends(app)};
   // Parsing itself may fail, and then too one object is due.
   const std::span<char*> arguments(argv, static_cast<size_t>(argc));
   const bool json = std::ranges::contains(arguments, std::string_view("--json"));

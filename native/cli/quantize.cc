@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "native/calibration_folder.h"
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
 #include "native/evaluate.h"
@@ -19,7 +20,7 @@ namespace {
 constexpr int64_t kCheckSamples = 20;
 
 struct Options {
-  std::string model, output, config_file, eval_data, eval_labels;
+  std::string model, output, config_file, eval_data, eval_labels, calib_cache;
   std::vector<std::string> stages;  // names
   DataOptions data;
   RunConfig run;
@@ -348,6 +349,9 @@ Result<int> quantize(const Options& options) {
     OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
     quantize_options.pool = session_options.pool;
     quantize_options.deterministic = options.deterministic;
+    if (!options.calib_cache.empty()) {
+      OCTAVO_ASSIGN(quantize_options.calib_store, open_calibration_folder(options.calib_cache));
+    }
     OCTAVO_ASSIGN(quantized, quantize_model(loaded.model, recipe, data.get(),
                                             options.calib_iteration, {}, quantize_options));
   }
@@ -424,6 +428,8 @@ Verb add_quantize(CLI::App& app) {
                    "Samples (batches) used for calibration")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  verb->add_option("--calib-cache", options->calib_cache,
+                   "Folder that keeps calibrations: the same model and data are not run again");
   CLI::Option* config =
       verb->add_option("--config", options->config_file, "JSON file; the flags below override it");
   std::string names;

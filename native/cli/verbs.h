@@ -34,6 +34,7 @@ Verb add_schema(CLI::App& app);
 Verb add_test(CLI::App& app);
 Verb add_inspect(CLI::App& app);
 Verb add_backends(CLI::App& app);
+Verb add_verify(CLI::App& app);
 
 // Options that several verbs have, and what follows from them.
 
