@@ -249,6 +249,19 @@ TEST(Quantize, CrossLayerEqualizationKeepsClippedNetworks) {
   EXPECT_GT(sqnr(graph, quantized(graph, config)), before + 8);
 }
 
+// A bound that cuts many values off in some channels: scaled apart, these would let them through.
+TEST(Quantize, CrossLayerEqualizationLeavesWhatIsCutOffCutOff) {
+  Graph graph = uneven_channels();
+  graph.nodes[0].set("activation", std::string("Clip"));
+  graph.nodes[0].set("activation_params", std::vector<float>{0, 0.5f});
+  StaticQuantConfig config;
+  config.weight_granularity = "per_tensor";
+  config.equalization = "none";
+  const double before = sqnr(graph, quantized(graph, config));
+  config.equalization = "cross_layer";
+  EXPECT_GT(sqnr(graph, quantized(graph, config)), before + 2);
+}
+
 // Weights that are all rounded down: without correction every output is too small.
 TEST(Quantize, BiasCorrectionRestoresTheMean) {
   GraphBuilder b;

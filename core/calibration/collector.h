@@ -48,7 +48,7 @@ class Collector {
   static constexpr size_t kSamples = 4096;
   /// Of a larger tensor about so many elements, scattered over it, are counted in the histogram.
   /// Extremes are of all elements.
-  static constexpr size_t kCounted = 1 << 16;
+  static constexpr size_t kCounted = 1 << 15;
 
   explicit Collector(const CollectorOptions& options = {}) : options_(options) {}
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/kernels/histogram.h"
+
 namespace octavo {
 namespace {
 
@@ -18,7 +20,13 @@ std::vector<ChannelInput> layer_inputs(const Graph& graph, const Annotation& ann
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     if (!annotation.nodes[n].quantized) continue;
     const int axis = channel_axis(graph, graph.nodes[n]);
-    if (axis >= 0) inputs.push_back({graph.nodes[n].inputs[0], axis});
+    if (axis < 0) continue;
+    ChannelInput& input = inputs.emplace_back(ChannelInput{graph.nodes[n].inputs[0], axis});
+    const NodeId producer = annotation.producers[static_cast<size_t>(input.value)];
+    if (producer < 0) continue;
+    const Node& made_by = graph.node(producer);
+    const auto params = made_by.get_floats("activation_params");
+    if (made_by.get_string("activation") == "Clip" && params.size() == 2) input.bound = params[1];
   }
   return inputs;
 }
@@ -33,7 +41,10 @@ std::vector<double> divided(std::vector<double> sums, int64_t count) {
 ChannelStats::ChannelStats(const Graph& graph, std::span<const ChannelInput> watched)
     : sums_(graph.values.size()), is_input_(graph.values.size(), false) {
   for (const ValueId id : graph.inputs) is_input_[static_cast<size_t>(id)] = true;
-  for (const auto& [value, axis] : watched) sums_[static_cast<size_t>(value)].axis = axis;
+  for (const auto& [value, axis, bound] : watched) {
+    sums_[static_cast<size_t>(value)].axis = axis;
+    sums_[static_cast<size_t>(value)].bound = bound;
+  }
 }
 
 ChannelStats::ChannelStats(const Graph& graph, const Annotation& annotation)
@@ -68,29 +79,45 @@ Status ChannelStats::on_value(ValueId value, const TensorView& tensor) {
   if (sums.count == 0) {
     sums.sum.assign(channels, 0);
     sums.squares.assign(channels, 0);
+    sums.reaching.assign(channels, 0);
     sums.ranges.resize(channels);
     for (size_t c = 0; c < channels; ++c) sums.ranges[c] = {data[c * inner], data[c * inner]};
   } else if (sums.sum.size() != channels) {
     return fail(ErrorCode::kShapeMismatch, "the number of channels changes from ", sums.sum.size(),
                 " to ", channels);
   }
-  for (size_t at = 0; at < data.size(); at += channels * inner) {
+  if (inner == 1) {
+    const size_t rows = data.size() / channels;
+    std::vector<float> low(channels), high(channels);
     for (size_t c = 0; c < channels; ++c) {
-      const auto run = data.subspan(at + c * inner, inner);
-      double sum = 0, squares = 0;
-      Range range = sums.ranges[c];
-      for (const float x : run) {
-        sum += x;
-        squares += static_cast<double>(x) * x;
-        range = {x < range.min ? x : range.min, x > range.max ? x : range.max};
-      }
-      sums.sum[c] += sum;
-      sums.squares[c] += squares;
-      sums.ranges[c] = range;
+      low[c] = sums.ranges[c].min;
+      high[c] = sums.ranges[c].max;
     }
+    kernels::widen_columns(data.data(), rows, channels, low.data(), high.data());
+    kernels::sum_columns(data.data(), rows, channels, sums.bound, sums.sum.data(),
+                         sums.squares.data(), sums.reaching.data());
+    for (size_t c = 0; c < channels; ++c) sums.ranges[c] = {low[c], high[c]};
+  } else {
+    for (size_t run = 0; run < data.size() / inner; ++run)
+      add_run(run % channels, data.subspan(run * inner, inner), sums);
   }
   sums.count += static_cast<int64_t>(data.size() / channels);
   return {};
+}
+
+void ChannelStats::add_run(size_t channel, std::span<const float> run, Sums& sums) {
+  double sum = 0, squares = 0, reaching = 0;
+  Range range = sums.ranges[channel];
+  for (const float x : run) {
+    sum += x;
+    squares += static_cast<double>(x) * x;
+    reaching += x >= sums.bound ? 1 : 0;
+    range = {x < range.min ? x : range.min, x > range.max ? x : range.max};
+  }
+  sums.sum[channel] += sum;
+  sums.squares[channel] += squares;
+  sums.reaching[channel] += reaching;
+  sums.ranges[channel] = range;
 }
 
 void ChannelStats::scale(ValueId value, std::span<const float> factors) {
@@ -111,6 +138,10 @@ std::vector<double> ChannelStats::energy(ValueId value) const {
   const Sums& sums = sums_[static_cast<size_t>(value)];
   return divided(sums.squares, sums.count);
 }
+std::vector<double> ChannelStats::cut_off(ValueId value) const {
+  const Sums& sums = sums_[static_cast<size_t>(value)];
+  return divided(sums.reaching, sums.count);
+}
 std::span<const Range> ChannelStats::ranges(ValueId value) const {
   return sums_[static_cast<size_t>(value)].ranges;
 }
@@ -126,11 +157,13 @@ void ChannelStats::write(ByteWriter& out) const {
   for (const Sums& sums : sums_) {
     out.add_signed(sums.axis);
     if (sums.axis < 0) continue;
+    out.add(sums.bound);
     out.add_signed(sums.count);
     out.add(uint64_t{sums.sum.size()});
     for (size_t c = 0; c < sums.sum.size(); ++c) {
       out.add(sums.sum[c]);
       out.add(sums.squares[c]);
+      out.add(sums.reaching[c]);
       out.add(sums.ranges[c].min);
       out.add(sums.ranges[c].max);
     }
@@ -142,11 +175,13 @@ ChannelStats ChannelStats::read(const Graph& graph, ByteReader& in) {
   for (Sums& sums : made.sums_) {
     sums.axis = static_cast<int>(in.signed_number());
     if (sums.axis < 0) continue;
+    sums.bound = in.f32();
     sums.count = in.signed_number();
     const size_t channels = in.count();
     for (size_t c = 0; c < channels; ++c) {
       sums.sum.push_back(in.f64());
       sums.squares.push_back(in.f64());
+      sums.reaching.push_back(in.f64());
       const float min = in.f32();
       sums.ranges.push_back({min, in.f32()});
     }

@@ -1,6 +1,8 @@
 // What the channels of activations are like over the calibration data: means, energies, extremes.
 #pragma once
 
+#include <limits>
+
 #include "core/calibration/collector.h"
 #include "core/quantization/annotate.h"
 #include "runtime/session.h"
@@ -10,6 +12,8 @@ namespace octavo {
 struct ChannelInput {
   ValueId value;
   int axis;  // of the channels
+  /// Where what computes the value cuts it off.
+  float bound = std::numeric_limits<float>::infinity();
 };
 
 class ChannelStats : public Observer {
@@ -29,6 +33,8 @@ class ChannelStats : public Observer {
   std::vector<double> mean(ValueId value) const;
   std::vector<double> energy(ValueId value) const;  // mean of squares
   std::span<const Range> ranges(ValueId value) const;
+  /// Share of elements at the bound.
+  std::vector<double> cut_off(ValueId value) const;
 
   /// What is known of its values is all that `wanted` would know.
   bool serves(const ChannelStats& wanted) const;
@@ -42,10 +48,13 @@ class ChannelStats : public Observer {
  private:
   struct Sums {
     int axis = -1;  // of the channels; -1: not watched
-    std::vector<double> sum, squares;
+    float bound = std::numeric_limits<float>::infinity();
+    std::vector<double> sum, squares, reaching;  // reaching: how many are at the bound
     std::vector<Range> ranges;
     int64_t count = 0;  // elements of a channel
   };
+  static void add_run(size_t channel, std::span<const float> run, Sums& sums);
+
   std::vector<Sums> sums_;  // by ValueId
   std::vector<bool> is_input_;
 };

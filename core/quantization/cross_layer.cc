@@ -8,11 +8,17 @@
 //   made with    max(u R1)^2 / 127^2 * sum of E1 I / u^2          R1, R2: largest weights
 //   read with    max(R2 / u)^2 / 127^2 * sum of u^2 e O           e: energies of the channels
 //
+//   Clip(0, hi)  12 * sum of I * E(top)                           top: max(u A)
+//
 // over channels, where I is what an error of the channel weighs in the readers' outputs, E1 the
 // energy of the inputs that one output of the first layer sums up, and O the readers' outputs that
-// an error of a weight reaches.
+// an error of a weight reaches. The bound of a Clip becomes that of the channel that reaches
+// farthest, so that others let through what the float network cuts off; E is the energy of that,
+// estimated for normally distributed values from the share that is cut off.
 #include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <numeric>
 
 #include "core/quantization/channel_groups.h"
 #include "core/quantization/equalize.h"
@@ -111,6 +117,39 @@ Doubles refine(std::span<const Term> terms, const Doubles& start) {
   return logs;
 }
 
+// What a channel lets through that its Clip cut off before.
+class CutOff {
+ public:
+  /// `share` of the values lie at the bound.
+  CutOff(double bound, double share) : z_(deviations(share)), scale_(bound / z_) {}
+
+  /// Mean square with the bound `ratio` (>= 1) times as far away: the integral of (t - z)^2 from z
+  /// to z ratio, and what lies beyond is cut off there.
+  double energy(double ratio) const {
+    const double a = z_, b = z_ * ratio, tail = beyond(b);
+    const double inside = (beyond(a) - tail) * (1 + a * a) - b * density(b) + a * density(a) -
+                          2 * a * (density(a) - density(b));
+    return scale_ * scale_ * std::max(inside + (b - a) * (b - a) * tail, 0.0);
+  }
+
+ private:
+  static double density(double t) {
+    return std::exp(-t * t / 2) * (std::numbers::inv_sqrtpi / std::numbers::sqrt2);
+  }
+  static double beyond(double t) { return std::erfc(t / std::numbers::sqrt2) / 2; }
+  // Standard deviations beyond which the share lies.
+  static double deviations(double share) {
+    double low = 0.25, high = 8;  // shares of 40 % and of next to none
+    for (int i = 0; i < 40; ++i) {
+      const double middle = (low + high) / 2;
+      (beyond(middle) > share ? low : high) = middle;
+    }
+    return low;
+  }
+
+  double z_, scale_;
+};
+
 class Balance {
  public:
   Balance(const Graph& graph, const ChannelGroup& group, const ChannelStats& stats)
@@ -127,6 +166,13 @@ class Balance {
       if (ranges.empty()) continue;  // read by sums only
       if (ranges.size() != channels) return false;
       add_activation(ranges);
+      highest_.resize(channels, 0);
+      const Doubles share = stats_.cut_off(value);
+      for (size_t c = 0; c < channels; ++c) {
+        const double high = ranges[c].max;
+        highest_[c] = std::max(highest_[c], high);
+        if (share[c] > 0 && high > 0) cut_.push_back({c, high, CutOff(high, share[c])});
+      }
     }
     for (const NodeId n : group_.producers) {
       if (!add_producer(graph_.node(n))) return false;
@@ -151,16 +197,27 @@ class Balance {
           for (size_t i = 0; i < channels; ++i) {
             u[i] = std::pow(reach_[i], -a) * std::pow(made_[i], -b) * std::pow(read_[i], c);
           }
-          if (const double found = cost(u); found < least) {
-            least = found;
-            best = u;
-          }
+          keep_better(u, best, least);
         }
       }
     }
-    if (Doubles finer = refine(terms_, best); cost(finer) < least) {
-      least = cost(finer);
-      best = std::move(finer);
+    keep_better(refine(terms_, best), best, least);
+    // The channels that lose most by it are cut off exactly where they were.
+    std::vector<size_t> order(cut_.size());
+    std::iota(order.begin(), order.end(), 0);
+    const auto loss = [&](size_t i) {
+      return importance_[cut_[i].channel] * cut_[i].cut.energy(1e3);
+    };
+    std::ranges::sort(order, std::greater<>(), loss);
+    const Doubles start = best;
+    for (size_t count = order.size(); count > 0; count /= 2) {
+      u = start;
+      const double top = top_of(u);
+      for (size_t i = 0; i < count; ++i) {
+        const Cut& cut = cut_[order[i]];
+        u[cut.channel] = top / cut.bound;
+      }
+      keep_better(u, best, least);
     }
     constexpr double kWorthwhile = 0.98;
     if (!(least < kWorthwhile * before)) return {};
@@ -172,6 +229,25 @@ class Balance {
   }
 
  private:
+  struct Cut {
+    size_t channel;
+    double bound;
+    CutOff cut;
+  };
+
+  void keep_better(const Doubles& u, Doubles& best, double& least) const {
+    const double found = cost(u);
+    if (found >= least) return;
+    least = found;
+    best = u;
+  }
+  // The bound that a Clip behind the group's producers gets.
+  double top_of(std::span<const double> u) const {
+    double top = 0;
+    for (size_t c = 0; c < u.size(); ++c) top = std::max(top, u[c] * highest_[c]);
+    return top;
+  }
+
   int input_axis(const Node& node) const { return is_depthwise_consumer(node, group_) ? 0 : 1; }
   const Value& weights(const Node& node) const { return graph_.value(node.inputs[1]); }
   static double kernel(const Value& w) {
@@ -267,6 +343,12 @@ class Balance {
   double cost(std::span<const double> u) const {
     double sum = 0;
     for (const Term& term : terms_) sum += term.cost(u);
+    if (cut_.empty()) return sum;
+    const double top = top_of(u);
+    for (const Cut& cut : cut_) {
+      const double ratio = top / (u[cut.channel] * cut.bound);
+      if (ratio > 1 + 1e-6) sum += 12 * importance_[cut.channel] * cut.cut.energy(ratio);
+    }
     return sum;
   }
 
@@ -276,6 +358,8 @@ class Balance {
   Doubles importance_;
   Doubles reach_, made_, read_;  // of the activation and of the weights on both sides
   std::vector<Term> terms_;
+  Doubles highest_;  // largest value of each channel
+  std::vector<Cut> cut_;
 };
 
 // Clip(0, hi) then cuts where the channel that reaches farthest was cut.

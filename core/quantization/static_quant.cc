@@ -8,6 +8,7 @@
 #include "core/calibration/range.h"
 #include "core/graph_edit.h"
 #include "core/quantization/params.h"
+#include "core/quantization/useful_range.h"
 #include "runtime/quantize_view.h"
 #include "runtime/requantize.h"
 
@@ -134,6 +135,7 @@ class ParamsChooser {
       } else if (collector != nullptr && collector->seen()) {
         const auto value = static_cast<ValueId>(v);
         OCTAVO_ASSIGN(range, activation_range(*collector, is_input(value), config(value)));
+        range = useful_range(graph_, value, range);
       } else {
         continue;
       }

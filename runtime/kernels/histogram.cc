@@ -72,6 +72,40 @@ uint32_t widen_columns(const float* HWY_RESTRICT data, size_t rows, size_t colum
   return hn::ReduceMax(du, bits);
 }
 
+// In float32 over blocks of rows, downwards, so that lanes do not mix.
+void sum_columns(const float* HWY_RESTRICT data, size_t rows, size_t columns, float bound,
+                 double* HWY_RESTRICT sum, double* HWY_RESTRICT squares,
+                 double* HWY_RESTRICT reaching) {
+  const hn::ScalableTag<float> df;
+  const size_t lanes = hn::Lanes(df);
+  const auto limit = hn::Set(df, bound), one = hn::Set(df, 1.0f);
+  constexpr size_t kRows = 32;
+  HWY_ALIGN float sums[hn::MaxLanes(df)], powers[hn::MaxLanes(df)], counts[hn::MaxLanes(df)];
+  for (size_t r0 = 0; r0 < rows; r0 += kRows) {
+    const float* block = data + r0 * columns;
+    const size_t block_rows = std::min(kRows, rows - r0);
+    for (size_t c = 0; c < columns; c += lanes) {
+      const size_t here = std::min(lanes, columns - c);
+      auto s = hn::Zero(df), q = s, n = s;
+      for (size_t r = 0; r < block_rows; ++r) {
+        const float* from = block + r * columns + c;
+        const auto x = here == lanes ? hn::LoadU(df, from) : hn::LoadN(df, from, here);
+        s = hn::Add(s, x);
+        q = hn::Add(q, hn::Mul(x, x));
+        n = hn::Add(n, hn::IfThenElseZero(hn::Ge(x, limit), one));
+      }
+      hn::Store(s, df, sums);
+      hn::Store(q, df, powers);
+      hn::Store(n, df, counts);
+      for (size_t lane = 0; lane < here; ++lane) {
+        sum[c + lane] += sums[lane];
+        squares[c + lane] += powers[lane];
+        reaching[c + lane] += counts[lane];
+      }
+    }
+  }
+}
+
 // The bins of a block are computed first, without those of bin 0: in the many tensors behind a Relu
 // that is half of the elements, and adding to one counter again and again is slow.
 void count_bins(const float* HWY_RESTRICT data, size_t count, float inverse_width,
@@ -120,6 +154,7 @@ namespace octavo::kernels {
 namespace {
 HWY_EXPORT(find_extent);
 HWY_EXPORT(widen_columns);
+HWY_EXPORT(sum_columns);
 HWY_EXPORT(count_bins);
 }  // namespace
 
@@ -128,6 +163,10 @@ Extent find_extent(const float* data, size_t count) {
 }
 uint32_t widen_columns(const float* data, size_t rows, size_t columns, float* low, float* high) {
   return HWY_DYNAMIC_DISPATCH(widen_columns)(data, rows, columns, low, high);
+}
+void sum_columns(const float* data, size_t rows, size_t columns, float bound, double* sum,
+                 double* squares, double* reaching) {
+  HWY_DYNAMIC_DISPATCH(sum_columns)(data, rows, columns, bound, sum, squares, reaching);
 }
 void count_bins(const float* data, size_t count, float inverse_width, uint32_t* zero_bin) {
   HWY_DYNAMIC_DISPATCH(count_bins)(data, count, inverse_width, zero_bin);

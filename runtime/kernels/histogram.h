@@ -18,6 +18,11 @@ Extent find_extent(const float* data, size_t count);
 /// in Extent.
 uint32_t widen_columns(const float* data, size_t rows, size_t columns, float* low, float* high);
 
+/// Adds each column's elements to sum, their squares to squares, and the number of those that reach
+/// `bound` to reaching. The same on every target.
+void sum_columns(const float* data, size_t rows, size_t columns, float bound, double* sum,
+                 double* squares, double* reaching);
+
 /// Adds one to zero_bin[floor(x * inverse_width)] for each element. inverse_width: a power of two;
 /// no product may leave the table or int32.
 void count_bins(const float* data, size_t count, float inverse_width, uint32_t* zero_bin);
