@@ -209,8 +209,11 @@ int64_t helpers(const std::shared_ptr<Backend>& backend, bool int8, int most, in
     EXPECT_TRUE(session->run({{c.graph.value(x).name, c.data[static_cast<size_t>(x)]}}));
   };
   const int64_t others = threads_of_process();
+  const auto wait_for_helpers = [&] {  // they end a little later than the thread they helped
+    while (threads_of_process() > others) std::this_thread::yield();
+  };
   std::thread(run_it).join();
-  while (threads_of_process() != others) std::this_thread::yield();  // those end a little later
+  wait_for_helpers();
   pool->now = now;
   int64_t made = 0;
   std::thread([&] {
@@ -218,6 +221,7 @@ int64_t helpers(const std::shared_ptr<Backend>& backend, bool int8, int most, in
     run_it();
     made = threads_of_process() - before;
   }).join();
+  wait_for_helpers();
   return made;
 }
 
