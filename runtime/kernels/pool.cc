@@ -9,8 +9,6 @@
 namespace octavo::kernels {
 namespace {
 
-using ops::Span;
-
 bool has_kernel(const PlanGraph& graph, const Node& node) {
   const ValueId x = node.input(0), y = node.output(0);
   const Shape& shape = graph.info(x).shape;
@@ -45,11 +43,16 @@ class PoolStep : public KernelStep {
     window = ops::to_three(window);
     step->in_ = ops::to_three(x.dims().subspan(2));
     const ops::Spatial out = ops::to_three(y.dims().subspan(2));
-    for (size_t i = 0; i < 3; ++i) {
-      step->spans_[i] = ops::make_spans(window, i, step->in_[i], out[i]);
-    }
     step->batch_ = x[0];
     step->channels_ = x[1];
+    int64_t stride = x[1];
+    for (size_t i = 3; i-- > 0;) {
+      for (const ops::Span& span : ops::make_spans(window, i, step->in_[i], out[i])) {
+        step->axes_[i].push_back({span.begin * stride, (span.end - span.begin) / span.step,
+                                  span.step * stride, span.padded});
+      }
+      stride *= step->in_[i];
+    }
     step->include_pad_ =
         node.kind == OpKind::kAveragePool && node.get_int("count_include_pad") != 0;
     return step;
@@ -74,24 +77,21 @@ class PoolStep : public KernelStep {
                      if (++at[0] == depth) at[0] = 0;
                    };
                    for (int64_t item = begin; item < end; ++item, advance()) {
-                     const Span& d = spans_[0][static_cast<size_t>(at[0])];
-                     const Span& h = spans_[1][static_cast<size_t>(at[1])];
-                     const Span& w = spans_[2][static_cast<size_t>(at[2])];
                      PoolWindow window;
                      window.channels = channels_;
-                     const Span* spans[] = {&d, &h, &w};
-                     int64_t step = channels_, inside = 1, padded = 1, first = 0;
-                     for (size_t i = 3; i-- > 0;) {
-                       window.count[i] = (spans[i]->end - spans[i]->begin) / spans[i]->step;
-                       window.step[i] = spans[i]->step * step;
-                       first += spans[i]->begin * step;
-                       step *= in_[i];
-                       inside *= window.count[i];
-                       padded *= spans[i]->padded;
+                     int64_t inside = 1, padded = 1, first = 0;
+                     for (size_t i = 0; i < 3; ++i) {
+                       const Axis& axis = axes_[i][static_cast<size_t>(at[i])];
+                       window.count[i] = axis.count;
+                       window.step[i] = axis.step;
+                       first += axis.first;
+                       inside *= axis.count;
+                       padded *= axis.padded;
                      }
                      // An empty window may begin outside the image; nothing of it is read.
                      window.base = x + (item / pixels * image + (inside > 0 ? first : 0)) * bytes;
-                     pool_window(kind_, type_in_, type_out_, window, mean(inside, padded),
+                     pool_window(kind_, type_in_, type_out_, window,
+                                 kind_ == PoolKind::kMax ? PoolMean{} : mean(inside, padded),
                                  y + item * channels_ * bytes);
                    }
                  });
@@ -110,8 +110,8 @@ class PoolStep : public KernelStep {
   }
 
   std::array<int64_t, 3> sizes() const {
-    return {static_cast<int64_t>(spans_[0].size()), static_cast<int64_t>(spans_[1].size()),
-            static_cast<int64_t>(spans_[2].size())};
+    return {static_cast<int64_t>(axes_[0].size()), static_cast<int64_t>(axes_[1].size()),
+            static_cast<int64_t>(axes_[2].size())};
   }
 
   PoolMean mean(int64_t inside, int64_t padded) const {
@@ -126,11 +126,17 @@ class PoolStep : public KernelStep {
     return mean;
   }
 
+  // What a window reads along one axis: in elements, but for the number of positions.
+  struct Axis {
+    int64_t first, count, step;
+    int64_t padded;  // positions, those in the padding too
+  };
+
   PoolKind kind_;
   PoolType type_in_, type_out_;
   std::optional<ops::AverageParams> params_;
   ops::Spatial in_{};
-  std::array<std::vector<Span>, 3> spans_;
+  std::array<std::vector<Axis>, 3> axes_;  // by output position
   int64_t batch_ = 0, channels_ = 0;
   bool include_pad_ = false;
 };

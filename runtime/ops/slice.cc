@@ -107,12 +107,25 @@ Status run_slice(KernelContext& c) {
   const auto from = memory_strides(in.shape, in.layout), to = memory_strides(out.shape, out.layout);
   Block block;
   int64_t offset = 0;
+  size_t longest = 0;  // axis but the one along which the result is contiguous
   for (int i = 0; i < in.shape.rank(); ++i) {
     const auto at = static_cast<size_t>(i);
     block.add(spec.shape[i], from[at] * spec.step[at], to[at]);
     offset += spec.start[at] * from[at];
+    if (to[at] > 1 && spec.shape[i] > block.dims[longest]) longest = at;
   }
-  copy_block(block, in.dtype, in.data, offset, out.data, 0);
+  if (block.rank == 0 || out.elements() == 0) {
+    copy_block(block, in.dtype, in.data, offset, out.data, 0);
+    return {};
+  }
+  const int64_t count = block.dims[longest];
+  parallel_for(c.pool, count, 16384 / (out.elements() / count) + 1,
+               [&](int64_t begin, int64_t end) {
+                 Block part = block;
+                 part.dims[longest] = end - begin;
+                 copy_block(part, in.dtype, in.data, offset + begin * block.src_strides[longest],
+                            out.data, begin * block.dst_strides[longest]);
+               });
   return {};
 }
 
