@@ -39,7 +39,8 @@ TEST_F(KernelRowsTest, Normalizations) {
                               OpKind::kGroupNormalization, OpKind::kBatchNormalization};
       const OpKind kind = kinds[seed % 4];
       const int groups = c.pick(1, 4);
-      const Shape shape{c.pick(1, 3), groups * c.pick(1, 8), c.pick(1, 9), c.pick(2, 30)};
+      // Few elements that happen to be nearly equal would have rounding for their deviations.
+      const Shape shape{c.pick(1, 3), groups * c.pick(1, 8), c.pick(1, 9), c.pick(8, 30)};
       const ValueId x = c.add_input(DType::kF32, shape);
       for (float& v : c.data[0].data<float>()) v += 3;
       const int axis = c.pick(1, 3);
