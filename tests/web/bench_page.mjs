@@ -18,7 +18,8 @@ function feedsOf(inputs, make) {
 const open = {
   async octavo({ url, variant, threads }, inputs) {
     const { InferenceSession, backendInfo } = await import("/octavo/index.js");
-    const options = { worker: false, variant, threads };
+    // The page's own thread may not wait for others: only a worker has them.
+    const options = { worker: threads > 1, variant, threads };
     const chosen = backendInfo(options).variant;
     if (variant && chosen !== variant) throw new Error(`this browser has no variant '${variant}'`);
     const session = await InferenceSession.create(await fetchBytes(url), options);

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { checkDiagnosis, checkTuned } from "./checks.mjs";
 import { calibration, dist, model, nativeLogits, samples } from "./package.mjs";
 import { closeBrowser, withPage } from "./page.mjs";
 
@@ -35,6 +36,8 @@ async function run({ calibration, options }) {
     backend: done.backend,
     onnx: [...done.onnx],
     outputs: done.outputs.map((output) => [...output]),
+    tuned: done.tuned,
+    diagnosis: done.diagnosis,
   };
 }
 
@@ -57,6 +60,8 @@ for (const isolated of [false, true]) {
           for (const output of result.outputs) {
             assert.deepEqual(Float32Array.from(output), expected);
           }
+          checkTuned(result.tuned);
+          checkDiagnosis(result.diagnosis);
           assert.deepEqual(complaints, []);
         },
         { isolated },
