@@ -58,7 +58,10 @@ export async function tune(octavo, model, feeds, samples, options) {
   };
   const config = new octavo.TuningConfig({
     configSet: [
-      new octavo.StaticQuantConfig({ weightGranularity: "per_tensor", actAlgorithm: ["minmax", "kl"] }),
+      new octavo.StaticQuantConfig({
+        weightGranularity: "per_tensor",
+        actAlgorithm: ["minmax", "kl"],
+      }),
       [new octavo.StaticQuantConfig({ weightGranularity: "per_channel" })],
     ],
     tolerableLoss: 0.02,
