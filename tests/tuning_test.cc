@@ -156,12 +156,15 @@ TEST_F(TuningTest, ConservativeRunsToItsEnd) {
   EXPECT_TRUE(is_quantized(result.model->model, "fc"));
 }
 
-TEST_F(TuningTest, AutoGoesOnToConservativeAndBasic) {
+TEST_F(TuningTest, AutoGoesOnToOtherRangesConservativeAndBasic) {
   TuningConfig config;
   config.max_trials = 1000;
   const TuningResult result = tuned(config, losing({"conv1", "fc"}));
   EXPECT_EQ(result.trials[0].phase, "default");
-  EXPECT_EQ(result.trials[1].phase, "conservative");
+  const std::vector<std::string> ranges = described(result, "calibration");
+  ASSERT_EQ(ranges.size(), 8u);
+  EXPECT_EQ(ranges[0], "act_algorithm kl");
+  EXPECT_EQ(result.trials[9].phase, "conservative");
   EXPECT_TRUE(result.success);
   EXPECT_FALSE(is_quantized(result.model->model, "conv1"));
   EXPECT_FALSE(is_quantized(result.model->model, "fc"));

@@ -80,6 +80,18 @@ class TypeWisePhase : public ListPhase {
   size_t first_, count_;
 };
 
+/// Other ranges of activations. They cost next to nothing: trials share their calibration.
+class CalibrationPhase : public ListPhase {
+  Result<std::vector<Candidate>> make(TuningContext& context) override {
+    const Recipe base = default_recipe(context.config);
+    std::vector<Candidate> list;
+    for (const Recipe& recipe : calibration_recipes(base)) {
+      list.push_back({recipe, "calibration", describe_recipe(recipe, base)});
+    }
+    return list;
+  }
+};
+
 class VariantsPhase : public ListPhase {
  public:
   explicit VariantsPhase(ProgressPtr progress) : progress_(std::move(progress)) {}
@@ -434,7 +446,8 @@ std::unique_ptr<Strategy> make_strategy(const TuningConfig& config) {
   if (config.strategy == "bayesian") return make_search(SearchKind::kBayesian, seed);
   // auto: Neural Compressor 3.x's way if there are recipes to try, else that of 2.x.
   if (!config.config_set.empty()) return make_config_set();
-  return phases(make_default(), make_conservative(), make_basic());
+  return phases(make_default(), std::make_unique<CalibrationPhase>(), make_conservative(),
+                make_basic());
 }
 
 }  // namespace octavo

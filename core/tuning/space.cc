@@ -102,6 +102,19 @@ std::vector<Recipe> type_wise_recipes(const Recipe& base) {
   return recipes;
 }
 
+std::vector<Recipe> calibration_recipes(const Recipe& base) {
+  Recipe copy = base;
+  StaticQuantConfig* stage = static_stage(copy);
+  if (stage == nullptr) return {};
+  std::vector<Recipe> recipes;
+  const std::vector<std::string> algorithms = values_of(*stage, "act_algorithm");
+  for (const std::string& algorithm : std::span(algorithms).subspan(1)) {
+    stage->act_algorithm = algorithm;
+    recipes.push_back(copy);
+  }
+  return recipes;
+}
+
 Recipe with_fallback(Recipe recipe, std::span<const std::string> ops, const std::string& dtype) {
   for (const std::string& op : ops) {
     set_op(recipe, op, {{"act_dtype", dtype}, {"weight_dtype", dtype}});

@@ -76,6 +76,8 @@ Result<std::vector<TunableOp>> tunable_ops(const Model& model, const TuningConfi
 /// activations' scheme and algorithm, weights' scheme, algorithm and granularity, the last varying
 /// fastest.
 std::vector<Recipe> type_wise_recipes(const Recipe& base);
+/// The recipe with each other way of choosing activations' ranges.
+std::vector<Recipe> calibration_recipes(const Recipe& base);
 /// The recipe with these operators in another type ("fp32", "bf16", "fp16").
 Recipe with_fallback(Recipe recipe, std::span<const std::string> ops, const std::string& dtype);
 /// Options of one operator: name and value, as text.
