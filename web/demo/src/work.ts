@@ -215,6 +215,22 @@ export async function examine(
   recipe: Recipe,
   small: Model,
   report: QuantizeReport,
+  task: Task,
+): Promise<Outcome> {
+  try {
+    return await compareWithFloat(recipe, small, report, task);
+  } catch (error) {
+    // The last result stays, and its model answers again.
+    const { outcome } = state;
+    if (outcome) await lab("open", "int8", { bytes: outcome.compact });
+    throw error;
+  }
+}
+
+async function compareWithFloat(
+  recipe: Recipe,
+  small: Model,
+  report: QuantizeReport,
   { signal, onStep }: Task,
 ): Promise<Outcome> {
   const [model, data, make] = [state.model!, state.data!, feedMaker()];
