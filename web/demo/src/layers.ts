@@ -110,14 +110,14 @@ function show() {
   const { outcome } = state;
   const list = card.querySelector(".layer-list");
   const scrolled = list?.scrollTop ?? 0;
-  if (!outcome?.diagnosis) {
-    fill(
-      $("layers-view"),
-      h("p", { class: "empty" }, "Quantize first: then every operator’s error is here."),
-    );
+  const rows = outcome ? rowsOf(outcome) : [];
+  if (!outcome?.diagnosis || rows.length === 0) {
+    const text = outcome
+      ? "No operator computes on integers by this recipe: there is no error of a single one to show."
+      : "Quantize first: then every operator’s error is here.";
+    fill($("layers-view"), h("p", { class: "empty" }, text));
     return;
   }
-  const rows = rowsOf(outcome);
   if (!rows.some(({ tensor }) => tensor === selected)) selected = rows[0]?.tensor;
   const worst = Math.max(1e-9, ...rows.map((op) => errorOf(dbOf(op) ?? 200)));
   const sort = (value: Order, label: string) =>
