@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "native/onednn/ops.h"
 #include "native/onednn/primitive_step.h"
@@ -216,7 +217,7 @@ Status GraphEmitter::emit_compute(const Node& node, std::vector<logical_tensor>&
     // Checked here: it cannot fail later.
     graph_op probe(0, graph_op::kind::Convolution, "probe");
     OCTAVO_TRY(set_window(node, probe));
-    attributes = [this, &node](graph_op& op) { (void)set_window(node, op); };
+    attributes = [this, &node](graph_op& op) { std::ignore = set_window(node, op); };
   } else {
     attributes = [transposed](graph_op& op) {
       op.set_attr<bool>(graph_op::attr::transpose_b, transposed);
