@@ -7,6 +7,7 @@ namespace octavo {
 
 /// What the algorithms have in common.
 template <class C>
+// NOLINTNEXTLINE(bugprone-crtp-constructor-accessibility): aggregates
 struct WeightOnlyConfig : Config<C> {
   int64_t weight_bits = 4;
   int64_t weight_group_size = 32;
