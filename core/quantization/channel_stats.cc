@@ -59,12 +59,13 @@ bool ChannelStats::wants(ValueId value) const {
   return v < sums_.size() && sums_[v].axis >= 0 && !is_input_[v];
 }
 
-void ChannelStats::add_feeds(const Graph& graph, const NamedTensors& feeds) {
+Status ChannelStats::add_feeds(const Graph& graph, const NamedTensors& feeds) {
   for (const auto& [name, tensor] : feeds) {
     const ValueId id = graph.find_value(name);
     if (id == kNoValue || sums_[static_cast<size_t>(id)].axis < 0) continue;
-    (void)on_value(id, tensor.view());
+    OCTAVO_TRY(on_value(id, tensor.view()));
   }
+  return {};
 }
 
 Status ChannelStats::on_value(ValueId value, const TensorView& tensor) {

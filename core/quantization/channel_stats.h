@@ -25,7 +25,7 @@ class ChannelStats : public Observer {
   /// False if there is nothing to watch.
   bool any() const;
   /// Graph inputs are not shown to observers.
-  void add_feeds(const Graph& graph, const NamedTensors& feeds);
+  Status add_feeds(const Graph& graph, const NamedTensors& feeds);
   /// Channel c of the value is multiplied by factors[c].
   void scale(ValueId value, std::span<const float> factors);
 

@@ -76,7 +76,7 @@ class SmoothStage final : public Stage {
   int passes() const override { return stats_->any() ? 1 : 0; }
   Status observe(const NamedTensors& feeds) override {
     OCTAVO_TRY(observe_sample(*session_, feeds, samples_, *stats_));
-    stats_->add_feeds(*input_.graph, feeds);
+    OCTAVO_TRY(stats_->add_feeds(*input_.graph, feeds));
     ++samples_;
     return {};
   }

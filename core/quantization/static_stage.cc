@@ -69,7 +69,7 @@ class StaticStage final : public Stage {
   Status observe(const NamedTensors& feeds) override {
     const bool watches = stats_->any() && (equalizes_layers_ || caches() || corrects_biases());
     OCTAVO_TRY(calibrator_->observe(feeds, watches ? &*stats_ : nullptr));
-    stats_->add_feeds(*graph_, feeds);
+    OCTAVO_TRY(stats_->add_feeds(*graph_, feeds));
     if (pass_ == 0) lint_.observe(feeds);
     return {};
   }

@@ -90,11 +90,12 @@ class MomentsObserver : public Observer {
     const auto found = moments_.find(value);
     return found == moments_.end() || found->second.rows == 0 ? nullptr : &found->second;
   }
-  void add_feeds(const Graph& graph, const NamedTensors& feeds) {
+  Status add_feeds(const Graph& graph, const NamedTensors& feeds) {
     for (const auto& [name, tensor] : feeds) {
       const ValueId id = graph.find_value(name);
-      if (id != kNoValue && wanted_.contains(id)) (void)on_value(id, tensor.view());
+      if (id != kNoValue && wanted_.contains(id)) OCTAVO_TRY(on_value(id, tensor.view()));
     }
+    return {};
   }
 
   bool wants(ValueId value) const override { return wanted_.contains(value); }
@@ -160,7 +161,7 @@ class WeightOnlyStage final : public Stage {
   int passes() const override { return observer_.any() ? 1 : 0; }
   Status observe(const NamedTensors& feeds) override {
     OCTAVO_TRY(observe_sample(*session_, feeds, samples_, observer_));
-    observer_.add_feeds(*input_.graph, feeds);
+    OCTAVO_TRY(observer_.add_feeds(*input_.graph, feeds));
     ++samples_;
     return {};
   }
