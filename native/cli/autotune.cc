@@ -222,14 +222,13 @@ Verb add_autotune(CLI::App& app) {
                    "Page (.html) or JSON of the trials and of where the best model loses accuracy");
   const TuningConfig defaults;
   for (const OptionDef& field : TuningConfig::fields()) {
-    TuningConfig copy = defaults;
     CLI::Option* option = verb->add_option_function<std::string>(
                                   flag_name(field.name),
                                   [options, name = field.name](const std::string& text) {
                                     options->fields[name] = text;
                                   },
                                   field.help)
-                              ->default_str(option_text(field, copy))
+                              ->default_str(option_text(field, defaults))
                               ->group("Tuning");
     if (!field.choices.empty()) {
       option->check(

@@ -212,7 +212,7 @@ void print_steps(const StepTimer& timer, const std::map<DType, double>& rates) {
   table.print();
   for (const auto& [dtype, rate] : rates) {
     std::printf("a matrix product of 1024 x 1024 x 1024 in %s: %.0f GOPS\n",
-                dtype_name(dtype).data(), rate);
+                std::string(dtype_name(dtype)).c_str(), rate);
   }
   std::printf("\n");
 }
