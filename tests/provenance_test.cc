@@ -6,19 +6,11 @@
 
 #include "core/content_hash.h"
 #include "core/quantization/stage_cache.h"
+#include "tests/kernel_check.h"
 #include "tests/random_loader.h"
 
 namespace octavo {
 namespace {
-
-// Runs items backwards: what depends on their order shows.
-class BackwardPool : public ThreadPool {
- public:
-  int thread_count() const override { return 3; }
-  void run(int64_t count, const std::function<void(int64_t)>& fn) override {
-    for (int64_t i = count; i-- > 0;) fn(i);
-  }
-};
 
 // Convolutions, a depthwise one among them, with channels of uneven size.
 Model network() {
@@ -61,7 +53,7 @@ class MapStore : public CalibrationStore {
   std::map<std::string, Bytes> kept;
 };
 
-class ProvenanceTest : public testing::Test {
+class ProvenanceTest : public ::testing::Test {
  protected:
   Bytes made(const Recipe& recipe, const QuantizeOptions& options = {}, int samples = 6) {
     RandomLoader data(model_.graph(), samples);
@@ -80,7 +72,7 @@ class ProvenanceTest : public testing::Test {
 };
 
 TEST_F(ProvenanceTest, FilesAreMadeAgainWhateverTheThreads) {
-  const auto pool = std::make_shared<BackwardPool>();
+  const auto pool = std::make_shared<testing::FakePool>();
   for (const char* granularity : {"per_tensor", "per_channel"}) {
     const Bytes file = made(recipe_with(granularity, "mse"));
     RandomLoader data(model_.graph(), 9);  // of which the first 6 were used
