@@ -18,9 +18,14 @@ std::string text(const flatbuffers::String* string) {
   return string == nullptr ? std::string() : string->str();
 }
 
+// The elements of a vector, copied as bytes: the verifier looks at the alignment of a vector's
+// length only, so a damaged file may have 8-byte elements at any multiple of 4.
 template <class T>
 std::vector<T> list(const flatbuffers::Vector<T>* vector) {
-  return vector == nullptr ? std::vector<T>() : std::vector<T>(vector->begin(), vector->end());
+  if (vector == nullptr || vector->size() == 0) return {};
+  std::vector<T> out(vector->size());
+  std::memcpy(out.data(), vector->Data(), out.size() * sizeof(T));
+  return out;
 }
 
 class Reader {
@@ -45,7 +50,7 @@ Result<Shape> Reader::shape(const flatbuffers::Vector<int64_t>* dims, size_t sym
   Shape shape;
   if (dims == nullptr) return shape;
   if (dims->size() > kMaxRank) return bad("a tensor of rank ", dims->size());
-  for (const int64_t dim : *dims) {
+  for (const int64_t dim : list(dims)) {
     if (dim < -1 - static_cast<int64_t>(symbols)) return bad("a dimension of ", dim);
     shape.push_back(dim);
   }
