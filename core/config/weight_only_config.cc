@@ -24,6 +24,11 @@ std::vector<OptionDef> with_common(std::vector<OptionDef> own) {
        .help = "Quantize the model's last layer too",
        .in = option_in<&C::quant_last_matmul>,
        .in_local = false},
+      {.name = "quant_format",
+       .help = "How ONNX files have the weights of MatMul and Gemm: behind DequantizeLinear, or in "
+               "ONNX Runtime's MatMulNBits (groups of a multiple of 16, or whole outputs)",
+       .in = option_in<&C::quant_format>,
+       .choices = {"qdq", "matmulnbits"}},
   };
   for (OptionDef& option : own) fields.push_back(std::move(option));
   fields.push_back(

@@ -13,6 +13,7 @@ struct WeightOnlyConfig : Config<C> {
   int64_t weight_group_size = 32;
   bool weight_sym = true;
   bool quant_last_matmul = true;
+  std::string quant_format = "qdq";
 };
 
 /// Round to nearest.

@@ -1,5 +1,6 @@
 #include "core/graph_edit.h"
 #include "core/onnx/exporter.h"
+#include "core/onnx/matmul_nbits.h"
 #include "runtime/op.h"
 #include "runtime/requantize.h"
 
@@ -39,6 +40,7 @@ class InternalsExpander {
     // output, so the last one is made first.
     OCTAVO_TRY(expand_activation(id));
     if (node(id).kind == OpKind::kConv) expand_added_input(id, 3);
+    if (node(id).has(kMicrosoftOp)) return {};
     if (node(id).kind == OpKind::kMatMul) expand_matmul_bias(id);
     const OpDef* op = find_op(node(id).kind);
     if (op == nullptr) return {};

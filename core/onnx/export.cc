@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "core/onnx/exporter.h"
+#include "core/onnx/matmul_nbits.h"
 #include "core/onnx/onnx.h"
 #include "core/onnx/proto.h"
 #include "core/quantization/qdq.h"
@@ -152,8 +153,13 @@ class GraphWriter {
     const OpDef* op = find_op(node.kind);
     if (op == nullptr) return fail(ErrorCode::kInternal, "a node has an unknown operator");
     onnx::NodeProto& proto = *proto_.add_node();
-    proto.set_op_type(op->name);
-    if (*op->domain != '\0') proto.set_domain(op->domain);
+    const AttributeValue* contributed = node.find(kMicrosoftOp);
+    proto.set_op_type(contributed == nullptr ? op->name : std::get<std::string>(*contributed));
+    if (contributed != nullptr) {
+      proto.set_domain(kMicrosoftOp);
+    } else if (*op->domain != '\0') {
+      proto.set_domain(op->domain);
+    }
     // ONNX Runtime refuses two nodes of one name.
     if (!node.name.empty()) proto.set_name(make_unique(node.name, node_names_));
     const size_t captured = captured_inputs(node);
@@ -173,6 +179,7 @@ class GraphWriter {
     }
     for (const ValueId id : node.outputs) proto.add_output(id == kNoValue ? "" : name(id));
     for (const Attribute& attribute : node.attributes) {
+      if (attribute.name == kMicrosoftOp) continue;
       const FieldDef* field = find_field(*op, attribute.name);
       if (field != nullptr && (field->internal || is_default(*field, attribute.value))) continue;
       OCTAVO_TRY(write_attribute(attribute, captured_names, *proto.add_attribute()));
@@ -287,6 +294,7 @@ void drop_names(Graph& graph) {
 
 Result<Bytes> export_onnx(const Graph& graph, const OnnxOptions& options) {
   OCTAVO_ASSIGN(Graph expanded, expand_qdq(graph));
+  OCTAVO_TRY(onnx_io::form_matmul_nbits(expanded));
   OCTAVO_TRY(onnx_io::expand_internals(expanded));
   if (constant_bytes(expanded) >= limits::kModelBytes) {
     return fail(ErrorCode::kLimitExceeded, "the model's constants have ", constant_bytes(expanded),
@@ -303,6 +311,12 @@ Result<Bytes> export_onnx(const Graph& graph, const OnnxOptions& options) {
   model.set_ir_version(onnx_io::ir_version(opset));
   model.set_producer_name("octavo");
   model.add_opset_import()->set_version(opset);
+  if (std::ranges::any_of(expanded.nodes,
+                          [](const Node& node) { return node.has(onnx_io::kMicrosoftOp); })) {
+    onnx::OperatorSetIdProto& domain = *model.add_opset_import();
+    domain.set_domain(onnx_io::kMicrosoftOp);
+    domain.set_version(1);
+  }
   for (const auto& [key, value] : expanded.metadata) {
     auto& property = *model.add_metadata_props();
     property.set_key(key);

@@ -1,6 +1,6 @@
 // Operators of com.microsoft, the domain in which ONNX Runtime keeps its own: quantized operators
 // and fusions.
-#include "core/onnx/normalize.h"
+#include "core/onnx/matmul_nbits.h"
 
 namespace octavo::onnx_io {
 namespace {
@@ -166,6 +166,7 @@ constexpr RewriteRule kRules[] = {
     {"FusedConv", 1, kAlways, fused_conv},
     {"FusedGemm", 1, kAlways, fused_gemm},
     {"Gelu", 1, kAlways, same_operator},
+    {"MatMulNBits", 1, kAlways, read_matmul_nbits},
     {"QGemm", 1, kAlways, q_gemm},
     {"QLinearAdd", 1, kAlways, qlinear_binary},
     {"QLinearAveragePool", 1, kAlways, qlinear_pool},

@@ -95,7 +95,7 @@ class Expander {
     if (parameters.zero_point != kNoValue) editor_.add_input(node, parameters.zero_point);
     const QuantParams& quant = *graph_.value(value).quant;
     Node& made = graph_.nodes[static_cast<size_t>(node)];
-    made.attributes.clear();
+    std::erase_if(made.attributes, [](const Attribute& a) { return a.name != "form"; });
     if (!quant.per_tensor()) made.set("axis", static_cast<int64_t>(quant.axis));
     if (quant.block_size > 0) made.set("block_size", quant.block_size);
     return {};

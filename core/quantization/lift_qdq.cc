@@ -50,7 +50,7 @@ class Lifter {
         editor_.set_input(id, node(id).inputs.size() - 1, kNoValue);
         node(id).inputs.pop_back();
       }
-      node(id).attributes.clear();
+      std::erase_if(node(id).attributes, [](const Attribute& a) { return a.name != "form"; });
       ++changes_;
       if (quantizes && editor_.is_constant(node(id).inputs[0])) OCTAVO_TRY(fold(id));
     }

@@ -360,14 +360,15 @@ class WeightOnlyStage final : public Stage {
       }
     }
     OCTAVO_TRY(round(m, grid, target, config, scales));
-    OCTAVO_ASSIGN(const ValueId real, add_weights(editor, target, source, m, grid));
+    OCTAVO_ASSIGN(const ValueId real, add_weights(editor, target, source, m, grid, config));
     editor.set_input(target.node, target.slot, real);
     done[key] = real;
     return {};
   }
 
   static Result<ValueId> add_weights(GraphEditor& editor, const Target& target, const Value& source,
-                                     const WeightMatrix& m, const WeightGrid& grid) {
+                                     const WeightMatrix& m, const WeightGrid& grid,
+                                     const C& config) {
     OCTAVO_ASSIGN(Tensor integers, Tensor::create(grid.dtype(), source.shape));
     auto* bytes = static_cast<int8_t*>(integers.raw());  // 4-bit ones have a byte each, too
     auto quant = std::make_shared<QuantParams>();
@@ -393,10 +394,12 @@ class WeightOnlyStage final : public Stage {
     graph.value(made).quant = std::move(quant);
     const ValueId real =
         editor.add_value(concat(source.name, "_dequantized"), DType::kF32, source.shape);
-    editor.insert_before(target.node, {.kind = OpKind::kDequantizeLinear,
-                                       .inputs = {made},
-                                       .outputs = {real},
-                                       .name = concat(source.name, "_dequantized")});
+    Node node{.kind = OpKind::kDequantizeLinear,
+              .inputs = {made},
+              .outputs = {real},
+              .name = concat(source.name, "_dequantized")};
+    if (config.quant_format == "matmulnbits") node.set("form", std::string("MatMulNBits"));
+    editor.insert_before(target.node, std::move(node));
     return real;
   }
 

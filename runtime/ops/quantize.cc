@@ -222,7 +222,10 @@ constexpr FieldDef kConvIntegerFields[] = {
     ints_field("kernel_shape"),         ints_field("pads", 0),      ints_field("strides", 1)};
 constexpr FieldDef kQuantizeFields[] = {int_field("axis", 1), int_field("saturate", 1),
                                         int_field("block_size", 0), int_field("output_dtype", 0)};
-constexpr FieldDef kDequantizeFields[] = {int_field("axis", 1), int_field("block_size", 0)};
+// `form`: how an exported file has the constant weights behind the node, if not as one
+// (core/onnx/matmul_nbits.h).
+constexpr FieldDef kDequantizeFields[] = {int_field("axis", 1), int_field("block_size", 0),
+                                          internal_field(string_field("form"))};
 
 constexpr OpDef kRows[] = {
     {.kind = OpKind::kQuantizeLinear,
