@@ -83,9 +83,9 @@ constexpr Bounds bounds_of() {
             static_cast<float>(std::numeric_limits<T>::max())};
 }
 
-// Runs of bytes that are worth the call of the vector loop (the same formula).
+// Runs that are worth the call of the vector loop (the same formula).
 template <class T>
-constexpr bool kIsByte = std::is_same_v<T, uint8_t> || std::is_same_v<T, int8_t>;
+constexpr bool kHasRow = std::is_integral_v<T> && sizeof(T) <= 2;
 constexpr int64_t kVectorRun = 32;
 
 }  // namespace
@@ -95,10 +95,9 @@ Status dequantize_view(const TensorView& in, float* out) {
     const T* q = in.as<const T>();
     return for_each_run(in, [&](int64_t begin, int64_t end, size_t p) {
       const float scale = in.quant->scale[p];
-      if (kIsByte<T> && end - begin >= kVectorRun) {
+      if (kHasRow<T> && end - begin >= kVectorRun) {
         const int32_t zero = in.quant->zero_point[p];
-        return kernels::dequantize_row(q + begin, scale, zero, std::is_signed_v<T>, out + begin,
-                                       end - begin);
+        return kernels::dequantize_row(q + begin, scale, zero, in.dtype, out + begin, end - begin);
       }
       const int64_t zero_point = in.quant->zero_point[p];
       for (int64_t i = begin; i < end; ++i) {
@@ -114,10 +113,9 @@ Status quantize_view(const float* in, const TensorView& out) {
     constexpr Bounds kBounds = bounds_of<T>();
     return for_each_run(out, [&](int64_t begin, int64_t end, size_t p) {
       const float scale = out.quant->scale[p];
-      if (kIsByte<T> && end - begin >= kVectorRun) {
+      if (kHasRow<T> && end - begin >= kVectorRun) {
         const int32_t zero = out.quant->zero_point[p];
-        return kernels::quantize_row(in + begin, scale, zero, std::is_signed_v<T>, q + begin,
-                                     end - begin);
+        return kernels::quantize_row(in + begin, scale, zero, out.dtype, q + begin, end - begin);
       }
       const auto zero_point = static_cast<float>(out.quant->zero_point[p]);
       for (int64_t i = begin; i < end; ++i) {

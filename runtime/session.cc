@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "runtime/float_arithmetic.h"
 #include "runtime/unpack_weights.h"
 
 namespace octavo {
@@ -56,6 +57,8 @@ Result<Session> Session::create(std::shared_ptr<const Graph> graph, SessionOptio
   }
   OCTAVO_TRY(validate(*graph));
   Session session;
+  session.own_values_ = graph->values.size();
+  OCTAVO_ASSIGN(graph, compute_in_float(std::move(graph)));
   OCTAVO_ASSIGN(session.graph_, unpack_weights(std::move(graph)));
   session.options_ = std::move(options);
   session.portable_ = session.options_.last != nullptr
@@ -69,7 +72,7 @@ Result<Plan*> Session::plan_for(std::span<const TensorView> inputs, const Observ
   if (observer != nullptr) {
     bool any = false;
     watched.resize(graph_->values.size());
-    for (size_t i = 0; i < watched.size(); ++i) {
+    for (size_t i = 0; i < own_values_; ++i) {
       watched[i] = observer->wants(static_cast<ValueId>(i));
       any = any || watched[i];
     }

@@ -52,6 +52,7 @@ class Session {
   Result<std::vector<TensorView>> order_feeds(const NamedTensors& feeds) const;
 
   std::shared_ptr<const Graph> graph_;
+  size_t own_values_ = 0;  // those of the graph that was given; observers know no others
   SessionOptions options_;
   std::shared_ptr<Backend> portable_;
   std::vector<Entry> plans_;

@@ -4,6 +4,7 @@
 //    on the very file that ONNX Runtime gets.
 //
 // Usage: node tests/differential.mjs [MODEL ...]      names as in the tables below
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   argmax,
@@ -86,8 +87,37 @@ const quantizations = {
   "per tensor": ["--weight-granularity", "per_tensor"],
   "asymmetric uint8": ["--act-sym", "false", "--act-dtype", "uint8"],
   "asymmetric int8": ["--act-sym", "false", "--act-dtype", "int8"],
+  "16-bit activations": ["--act-dtype", "int16"],
+  "asymmetric 16-bit activations": ["--act-dtype", "uint16", "--act-sym", "false"],
+  "16-bit weights": ["--act-dtype", "uint16", "--weight-dtype", "int16"],
+  "4-bit weights": ["--weight-dtype", "int4"],
   "uint8 weights": ["--weight-dtype", "uint8", "--weight-sym", "false", "--act-sym", "false"],
 };
+
+// Weight-only models of ONNX Runtime's own form, in which both sides compute in floats.
+const weightOnly = {
+  "int4 groups": ["--stages", "rtn"],
+  "int4 outputs, zero points": ["--stages", "hqq", "--weight-group-size", "-1"],
+  "int8 groups": ["--stages", "rtn", "--weight-bits", "8", "--weight-group-size", "16"],
+};
+
+async function testWeightOnly(flags) {
+  const shared = sharedFile("models", "nsnet2.onnx");
+  const model = shared ?? join(root, "tools/digits/digits.onnx");
+  const spec = shared ? sharedModels.nsnet2 : { scale: 255 };
+  return withFolder(async (folder) => {
+    const path = join(folder, "q.onnx");
+    octavo("quantize", model, ...flags, "--quant-format", "matmulnbits", "--no-check", "-o", path);
+    if (!readFileSync(path).includes("MatMulNBits")) throw new Error("no MatMulNBits in the file");
+    const session = await ortSession(path);
+    const inputs = randomInputs(session.inputMetadata, spec, 17);
+    const expected = await runOrt(session, inputs);
+    const actual = runOctavo(path, inputs, session.outputNames, folder);
+    const [output] = session.outputNames;
+    const worst = relativeError(output, expected[output], actual[output]);
+    return { ok: worst <= 1e-4, figure: `relative error ${worst.toExponential(1)}` };
+  });
+}
 
 async function testQuantized(flags) {
   const model = join(root, "tools/digits/digits.onnx");
@@ -136,6 +166,10 @@ const cases = [
   ...Object.entries(quantizations).map(([name, flags]) => [
     `digits QDQ ${name}`,
     () => testQuantized(flags),
+  ]),
+  ...Object.entries(weightOnly).map(([name, flags]) => [
+    `MatMulNBits ${name}`,
+    () => testWeightOnly(flags),
   ]),
 ];
 const wanted = process.argv.slice(2);

@@ -87,6 +87,14 @@ TEST(IntegerIo, SignedInputsAndOutputsAsInTfLite) {
   expect_integer_io<int8_t>(config);
 }
 
+TEST(IntegerIo, SixteenBitsAsInTfLite) {
+  StaticQuantConfig config;
+  config.scheme = "tflite";
+  config.act_dtype = config.io_dtype = "int16";
+  config.integer_only = true;
+  expect_integer_io<int16_t>(config);
+}
+
 TEST(IntegerIo, TheTypeMustBeThatOfTheActivations) {
   StaticQuantConfig config;
   config.io_dtype = "int8";  // symmetric activations are uint8

@@ -30,6 +30,19 @@ TEST(QuantFormula, Activations) {
       {"zero range, asymmetric", {0, 0}, false, "int8", DType::kI8, 1.0f, 0},
       {"denormal range", {-1e-40f, 1e-40f}, true, "int8", DType::kU8, 1.0f, 128},
       {"huge range", {-3.4e38f, 1.7e38f}, false, "uint8", DType::kU8, 2e36f, 170},
+      // 16 bits: symmetric int16 as TFLite's 16x8, zero point 0 whatever the sign.
+      {"16x8", {-3.2767f, 1.0f}, true, "int16", DType::kI16, 1e-4f, 0},
+      {"16x8, never negative", {0, 3.2767f}, true, "int16", DType::kI16, 1e-4f, 0},
+      {"16x8, input", {-1.0f, 3.2767f}, true, "int16", DType::kI16, 1e-4f, 0, true},
+      {"asymmetric i16", {-1.0f, 5.5535f}, false, "int16", DType::kI16, 1e-4f, -22768},
+      {"asymmetric u16", {-1.0f, 5.5535f}, false, "uint16", DType::kU16, 1e-4f, 10000},
+      {"signed, symmetric u16", {-3.2767f, 1.0f}, true, "uint16", DType::kU16, 1e-4f, 32768},
+      {"never negative, u16", {0, 6.5535f}, true, "uint16", DType::kU16, 1e-4f, 0},
+      // 4 bits
+      {"asymmetric i4", {-0.5f, 1.0f}, false, "int4", DType::kI4, 0.1f, -3},
+      {"asymmetric u4", {-0.5f, 1.0f}, false, "uint4", DType::kU4, 0.1f, 5},
+      {"signed, symmetric u4", {-0.7f, 0.2f}, true, "int4", DType::kU4, 0.1f, 8},
+      {"never negative, u4", {0, 1.5f}, true, "uint4", DType::kU4, 0.1f, 0},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
@@ -52,6 +65,21 @@ TEST(QuantFormula, FixedRanges) {
   EXPECT_EQ(fixed_params(1.0f / 256, false, config).dtype, DType::kI8);
   EXPECT_EQ(fixed_params(1.0f / 256, false, config).params.zero_point[0], -128);
   EXPECT_EQ(fixed_params(1.0f / 128, true, config).params.zero_point[0], 0);
+
+  // TFLite's 16 bits: Softmax and Sigmoid 1 / 32768, Tanh 1 / 32768, zero points 0.
+  config.act_sym = true;
+  config.act_dtype = "int16";
+  for (const TensorQuant& quant :
+       {fixed_params(1.0f / 256, false, config), fixed_params(1.0f / 128, true, config)}) {
+    EXPECT_EQ(quant.dtype, DType::kI16);
+    EXPECT_EQ(quant.params.scale[0], 1.0f / 32768);
+    EXPECT_EQ(quant.params.zero_point[0], 0);
+  }
+  config.act_dtype = "uint16";
+  EXPECT_EQ(fixed_params(1.0f / 256, false, config).params.scale[0], 1.0f / 65536);
+  EXPECT_EQ(fixed_params(1.0f / 128, true, config).params.zero_point[0], 32768);
+  config.act_dtype = "uint4";
+  EXPECT_EQ(fixed_params(1.0f / 256, false, config).params.scale[0], 1.0f / 16);
 }
 
 TEST(QuantFormula, SymmetricWeightsUseTheNarrowRange) {
@@ -92,6 +120,44 @@ TEST(QuantFormula, OtherWeightSchemes) {
   EXPECT_EQ(weight_params(weights, 0, config)->params.zero_point[0], 100);
   config.weight_dtype = "int8";
   EXPECT_EQ(weight_params(weights, 0, config)->params.zero_point[0], -28);
+}
+
+TEST(QuantFormula, WeightsOf16And4Bits) {
+  const Tensor weights = Tensor::of<float>(Shape{2}, {-1.0f, 1.4f});
+  struct WidthCase {
+    const char* dtype;
+    bool sym, narrow, reduced;
+    DType out;
+    float scale;
+    int32_t zero_point;
+  };
+  const WidthCase cases[] = {
+      {"int16", true, true, false, DType::kI16, 1.4f / 32767, 0},
+      {"int16", true, false, false, DType::kI16, 1.4f / 32767.5f, 0},
+      {"uint16", true, true, false, DType::kU16, 1.4f / 32767, 32768},
+      // round(-32768 + 1 / scale), 1 / scale = 65535 / 2.4 = 27306.25
+      {"int16", false, true, false, DType::kI16, 2.4f / 65535, -5462},
+      {"int16", true, true, true, DType::kI16, 1.4f / 16384, 0},
+      {"int4", true, true, false, DType::kI4, 0.2f, 0},
+      {"int4", true, false, false, DType::kI4, 1.4f / 7.5f, 0},
+      {"int4", true, true, true, DType::kI4, 0.35f, 0},
+      {"uint4", true, true, false, DType::kU4, 0.2f, 8},
+      {"uint4", false, true, false, DType::kU4, 0.16f, 6},
+      {"int4", false, true, false, DType::kI4, 0.16f, -2},
+  };
+  for (const WidthCase& c : cases) {
+    SCOPED_TRACE(concat(c.dtype, c.sym ? " symmetric" : "", c.reduced ? " reduced" : ""));
+    StaticQuantConfig config;
+    config.weight_dtype = c.dtype;
+    config.weight_sym = c.sym;
+    config.narrow_range = c.narrow;
+    config.reduce_range = c.reduced;
+    const auto quant = weight_params(weights, 0, config);
+    ASSERT_TRUE(quant);
+    EXPECT_EQ(quant->dtype, c.out);
+    EXPECT_FLOAT_EQ(quant->params.scale[0], c.scale);
+    EXPECT_EQ(quant->params.zero_point[0], c.zero_point);
+  }
 }
 
 // By hand, from each toolkit's formulas: activations of [-1, 1.55] and of [0, 6], and weights of at
@@ -142,6 +208,12 @@ TEST(QuantFormula, Schemes) {
     EXPECT_FLOAT_EQ(weight->params.scale[0], c.weight_scale);
     EXPECT_EQ(weight->params.zero_point[0], 0);
   }
+  StaticQuantConfig wide;
+  wide.scheme = "tflite";
+  wide.act_dtype = "int16";
+  apply_scheme(wide);
+  EXPECT_EQ(wide.act_dtype, "int16");
+  EXPECT_TRUE(wide.act_sym) << "16x8 is symmetric";
   StaticQuantConfig tflite;
   tflite.scheme = "tflite";
   apply_scheme(tflite);

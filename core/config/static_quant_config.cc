@@ -13,7 +13,7 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
       {.name = "weight_dtype",
        .help = "Type of quantized weights; fp32 leaves the operator float",
        .in = option_in<&C::weight_dtype>,
-       .choices = {"int8", "uint8", "bf16", "fp32"}},
+       .choices = {"int8", "uint8", "int16", "uint16", "int4", "uint4", "bf16", "fp32"}},
       {.name = "weight_sym",
        .help = "Weights' range is symmetric around zero (int8: -127 to 127)",
        .in = option_in<&C::weight_sym>},
@@ -33,9 +33,10 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
        .help = "Weights have 7 bits, for processors without VNNI, whose 16-bit sums overflow",
        .in = option_in<&C::reduce_range>},
       {.name = "act_dtype",
-       .help = "Type of quantized activations; fp32 leaves the operator float",
+       .help = "Type of quantized activations (other than 8 bits compute in float32); fp32 leaves "
+               "the operator float",
        .in = option_in<&C::act_dtype>,
-       .choices = {"int8", "uint8", "bf16", "fp32"}},
+       .choices = {"int8", "uint8", "int16", "uint16", "int4", "uint4", "bf16", "fp32"}},
       {.name = "act_sym",
        .help = "Activations' range is symmetric around zero, or from zero if never negative; "
                "inputs' is not",
@@ -77,7 +78,7 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
       {.name = "io_dtype",
        .help = "Type of the model's inputs and outputs; of integers, that of its activations",
        .in = option_in<&C::io_dtype>,
-       .choices = {"fp32", "int8", "uint8"},
+       .choices = {"fp32", "int8", "uint8", "int16", "uint16"},
        .in_local = false},
       {.name = "integer_only",
        .help = "Operators that would stay float are an error that lists them",
@@ -124,6 +125,8 @@ void apply_to(StaticQuantConfig& config) {
     // fp32 and bf16 leave an operator to others.
     if (config.weight_dtype == "uint8") config.weight_dtype = "int8";
     if (config.act_dtype.ends_with("int8")) config.act_dtype = scheme.act_dtype;
+    // TFLite's 16-bit activations are symmetric.
+    if (config.scheme == "tflite" && config.act_dtype == "int16") config.act_sym = true;
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/quantization/params.h"
+
 namespace octavo {
 namespace {
 
@@ -16,7 +18,7 @@ class Annotator {
     result_.quantized_use.assign(values, false);
     produced_.assign(values, false);
     if (config_.io_dtype != "fp32") {
-      result_.io_dtype = config_.io_dtype == "int8" ? DType::kI8 : DType::kU8;
+      result_.io_dtype = integer_type(config_.io_dtype);
       for (const ValueId id : graph_.inputs) produced_[static_cast<size_t>(id)] = is_float(id);
     }
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {

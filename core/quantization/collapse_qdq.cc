@@ -14,7 +14,8 @@
 namespace octavo {
 namespace {
 
-bool is_8bit(DType dtype) { return dtype == DType::kI8 || dtype == DType::kU8; }
+// Integers of 4, 8 or 16 bits.
+bool is_quantized(DType dtype) { return dtype != DType::kI32 && quantized_range(dtype).hi > 0; }
 
 class Collapser {
  public:
@@ -68,7 +69,7 @@ class Collapser {
     return is_lifted ? node(producer).inputs[0] : kNoValue;
   }
   bool is_activation(ValueId id) const {
-    return id != kNoValue && is_8bit(value(id).dtype) && value(id).quant->per_tensor();
+    return id != kNoValue && is_quantized(value(id).dtype) && value(id).quant->per_tensor();
   }
 
   Status absorb(NodeId id) {
@@ -133,7 +134,7 @@ class Collapser {
     return bounds;
   }
 
-  /// The QuantizeLinear (to 8 bits, per tensor) behind `real`, perhaps through a Relu or Clip,
+  /// The QuantizeLinear (per tensor) behind `real`, perhaps through a Relu or Clip,
   /// which is then removed: `bounds` says what it did, unless the integers' own range does it.
   struct Behind {
     NodeId quantize = -1;
@@ -166,7 +167,7 @@ class Collapser {
     const auto slot = static_cast<size_t>(op.quant.weight_input);
     const ValueId x = integers_of(node(id).input(0));
     const ValueId w = integers_of(node(id).input(slot));
-    if (!is_activation(x) || w == kNoValue || !is_8bit(value(w).dtype)) return {};
+    if (!is_activation(x) || w == kNoValue || !is_quantized(value(w).dtype)) return {};
     const QuantParams& weight = *value(w).quant;
     if (!weight.per_tensor() && (weight.block_size > 0 || !value(w).shape.has_rank() ||
                                  weight.axis != weight_axis(op, node(id), value(w).shape.rank()))) {

@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "core/calibration/range.h"
+#include "runtime/quantize_view.h"
+#include "runtime/requantize.h"
 
 namespace octavo {
 namespace {
@@ -11,12 +13,23 @@ namespace {
 // int32 with room for the accumulator of the products that are added to the bias.
 constexpr double kMaxBias = 1 << 30;
 
-struct Bounds {
-  int32_t low, high;
-};
-Bounds bounds_of(DType dtype, bool reduced) {
-  if (reduced) return dtype == DType::kI8 ? Bounds{-64, 64} : Bounds{0, 127};
-  return dtype == DType::kI8 ? Bounds{-128, 127} : Bounds{0, 255};
+IntRange bounds_of(DType dtype, bool reduced) {
+  const IntRange full = quantized_range(dtype);
+  if (!reduced) return full;
+  return full.lo == 0 ? IntRange{0, full.hi / 2} : IntRange{full.lo / 2, -full.lo / 2};
+}
+
+// How many integers of the type are at and above the middle one: 128 of 8 bits.
+int32_t half_of(DType dtype) {
+  const IntRange full = quantized_range(dtype);
+  return static_cast<int32_t>((full.hi - full.lo + 1) / 2);
+}
+
+// Symmetric activations are unsigned but for int16.
+DType activation_type(const StaticQuantConfig& config) {
+  const DType dtype = integer_type(config.act_dtype);
+  if (!config.act_sym || dtype == DType::kI16) return dtype;
+  return dtype == DType::kI4 ? DType::kU4 : dtype == DType::kI8 ? DType::kU8 : dtype;
 }
 
 float max_magnitude(const Range& range) {
@@ -25,24 +38,11 @@ float max_magnitude(const Range& range) {
 
 float at_least_min(double scale) { return std::max(static_cast<float>(scale), kMinScale); }
 
-// Elements of channel c along `axis`, in runs of `inner` elements: fn(channel, run).
-template <class T, class Fn>
-void for_each_run(std::span<T> data, const Shape& shape, int axis, Fn&& fn) {
-  const auto channels = static_cast<size_t>(shape[axis]);
-  const auto inner = static_cast<size_t>(shape.elements(axis + 1, shape.rank()));
-  if (channels == 0 || inner == 0) return;
-  for (size_t run = 0; run < data.size() / inner; ++run) {
-    fn(run % channels, data.subspan(run * inner, inner));
-  }
-}
-
-template <class T>
-void quantize_run(std::span<const float> in, float scale, int32_t zero_point, T* out) {
-  for (size_t i = 0; i < in.size(); ++i) out[i] = quantize<T>(in[i], scale, zero_point);
-}
+int levels_of(DType dtype, bool reduced) { return (reduced ? 1 : 2) * half_of(dtype); }
 
 // The range of one group of weights under weight_algorithm.
-Result<Range> weight_range(std::span<const float> values, const StaticQuantConfig& config) {
+Result<Range> weight_range(std::span<const float> values, DType dtype,
+                           const StaticQuantConfig& config) {
   OCTAVO_ASSIGN(const Range extremes, finite_range(values));
   if (config.weight_algorithm == "minmax") return extremes;
   Collector collector;
@@ -52,7 +52,7 @@ Result<Range> weight_range(std::span<const float> values, const StaticQuantConfi
   OCTAVO_TRY(collector.commit(0));
   return choose_range(collector, {.algorithm = config.weight_algorithm,
                                   .percentile = config.percentile,
-                                  .levels = config.reduce_range ? 128 : 256,
+                                  .levels = levels_of(dtype, config.reduce_range),
                                   .grid = config.weight_sym ? Grid::kSigned : Grid::kAsymmetric,
                                   .kl_levels = static_cast<int>(config.num_quantized_bins)});
 }
@@ -60,21 +60,34 @@ Result<Range> weight_range(std::span<const float> values, const StaticQuantConfi
 // Scale and zero point of one group of weights.
 ScaleZero weight_scale(const Range& range, DType dtype, const StaticQuantConfig& config) {
   if (!config.weight_sym) return asymmetric_scale(range, dtype, config.reduce_range);
-  const double steps = config.reduce_range ? 64 : config.narrow_range ? 127 : 127.5;
-  return {at_least_min(max_magnitude(range) / steps), dtype == DType::kU8 ? 128 : 0};
+  const int32_t half = half_of(dtype);
+  const double steps = config.reduce_range ? half / 2.0 : half - (config.narrow_range ? 1.0 : 0.5);
+  return {at_least_min(max_magnitude(range) / steps), dtype_info(dtype).is_signed ? 0 : half};
 }
 
 }  // namespace
 
+DType integer_type(std::string_view option) {
+  const size_t at = option.find("int");
+  if (at == std::string_view::npos) return DType::kUndefined;
+  return dtype_from_name(concat(at == 0 ? "i" : "u", option.substr(at + 3)));
+}
+
+std::string integer_name(DType dtype) {
+  const std::string_view name = dtype_name(dtype);  // "u16"
+  return concat(name.starts_with('u') ? "uint" : "int", name.substr(1));
+}
+
 ScaleZero asymmetric_scale(const Range& range, DType dtype, bool reduced) {
-  const auto [low, high] = bounds_of(dtype, reduced);
+  const IntRange bounds = bounds_of(dtype, reduced);
+  const auto low = static_cast<double>(bounds.lo), high = static_cast<double>(bounds.hi);
   const double min = std::min(range.min, 0.0f), max = std::max(range.max, 0.0f);
   const double scale = (max - min) / (high - low);
   if (scale < kMinScale) return {1.0f, 0};
   const double zero_point = std::nearbyint(low - min / scale);
   // The largest finite range overflows float by rounding.
   const float rounded = std::min(static_cast<float>(scale), std::numeric_limits<float>::max());
-  return {rounded, static_cast<int32_t>(std::clamp<double>(zero_point, low, high))};
+  return {rounded, static_cast<int32_t>(std::clamp(zero_point, low, high))};
 }
 
 Result<Range> activation_range(const Collector& collector, bool is_input,
@@ -83,35 +96,40 @@ Result<Range> activation_range(const Collector& collector, bool is_input,
                       {.algorithm = config.act_algorithm,
                        .percentile = config.percentile,
                        .averaging_constant = config.averaging_constant,
+                       .levels = levels_of(activation_type(config), config.act_reduce_range),
                        .grid = config.act_sym && !is_input ? Grid::kSymmetric : Grid::kAsymmetric,
                        .kl_levels = static_cast<int>(config.num_quantized_bins)});
 }
 
 TensorQuant activation_params(const Range& range, bool is_input, const StaticQuantConfig& config) {
-  DType dtype = DType::kU8;
+  const DType dtype = activation_type(config);
+  const int32_t half = half_of(dtype);
+  const bool is_16x8 = config.act_sym && dtype == DType::kI16;
   ScaleZero chosen;
-  if (!config.act_sym) {
-    dtype = dtype_from_name(config.act_dtype == "int8" ? "i8" : "u8");
-    chosen = asymmetric_scale(range, dtype, config.act_reduce_range);
-  } else if (range.min >= 0 || is_input) {
+  if (!is_16x8 && (!config.act_sym || range.min >= 0 || is_input)) {
     chosen = asymmetric_scale(range, dtype, config.act_reduce_range);
   } else {
-    const double scale = max_magnitude(range) / (config.act_reduce_range ? 63.0 : 127.0);
-    chosen = {scale < kMinScale ? 1.0f : static_cast<float>(scale), 128};
+    const double scale = max_magnitude(range) / ((config.act_reduce_range ? half / 2 : half) - 1);
+    chosen = {scale < kMinScale ? 1.0f : static_cast<float>(scale), is_16x8 ? 0 : half};
   }
   return {dtype, {.scale = {chosen.scale}, .zero_point = {chosen.zero_point}}};
 }
 
 TensorQuant fixed_params(float scale, bool is_signed, const StaticQuantConfig& config) {
-  const bool int8 = !config.act_sym && config.act_dtype == "int8";
-  const int32_t zero_point = (is_signed ? 128 : 0) - (int8 ? 128 : 0);
-  return {int8 ? DType::kI8 : DType::kU8, {.scale = {scale}, .zero_point = {zero_point}}};
+  const DType dtype = activation_type(config);
+  const int32_t half = half_of(dtype);
+  const float step = scale * 128 / static_cast<float>(half);  // powers of two: exact
+  if (config.act_sym && dtype == DType::kI16) {
+    return {dtype, {.scale = {is_signed ? step : 2 * step}, .zero_point = {0}}};
+  }
+  const int32_t low = dtype_info(dtype).is_signed ? -half : 0;
+  return {dtype, {.scale = {step}, .zero_point = {is_signed ? low + half : low}}};
 }
 
 Result<TensorQuant> weight_params(const Tensor& weights, int axis,
                                   const StaticQuantConfig& config) {
   TensorQuant quant;
-  quant.dtype = config.weight_dtype == "uint8" ? DType::kU8 : DType::kI8;
+  quant.dtype = integer_type(config.weight_dtype);
   const auto data = weights.data<const float>();
   const Shape& shape = weights.shape();
   size_t channels = 1;
@@ -136,7 +154,7 @@ Result<TensorQuant> weight_params(const Tensor& weights, int axis,
   }
   for (size_t c = 0; c < channels; ++c) {
     const auto range =
-        weight_range(std::span(values).subspan(c * per_channel, per_channel), config);
+        weight_range(std::span(values).subspan(c * per_channel, per_channel), quant.dtype, config);
     if (!range) {
       return fail(ErrorCode::kInvalidModel, "the weights hold ", range.error().message, " values");
     }
@@ -167,23 +185,7 @@ Result<Tensor> round_bias(const Tensor& bias, float input_scale, const QuantPara
 
 Result<Tensor> quantize_tensor(const Tensor& real, const TensorQuant& quant) {
   OCTAVO_ASSIGN(Tensor out, Tensor::create(quant.dtype, real.shape()));
-  const auto run = [&]<class T>() {
-    const auto in = real.data<const float>();
-    const QuantParams& params = quant.params;
-    T* to = out.data<T>().data();
-    if (params.per_tensor()) {
-      quantize_run(in, params.scale[0], params.zero_point[0], to);
-      return;
-    }
-    for_each_run(in, real.shape(), params.axis, [&](size_t c, std::span<const float> values) {
-      quantize_run(values, params.scale[c], params.zero_point[c], to + (values.data() - in.data()));
-    });
-  };
-  if (quant.dtype == DType::kI8) {
-    run.template operator()<int8_t>();
-  } else {
-    run.template operator()<uint8_t>();
-  }
+  OCTAVO_TRY(quantize_view(real.data<const float>().data(), out.view(&quant.params)));
   return out;
 }
 

@@ -9,6 +9,11 @@
 //                       grid of symmetric int8; storing it as uint8 gives all activations of a
 //                       model one type, which integer kernels ask for. The model's inputs, whose
 //                       zero means nothing in particular (pixels, spectra), are asymmetric.
+//                       int16: scale = max|x| / 32767 and zero_point 0, whatever the sign: what
+//                       TFLite calls 16x8.
+//
+// These are for 8 bits; 4 and 16 bits have 15 and 65535 in the place of 255, 7 and 32767 in that
+// of 127, and so on.
 #pragma once
 
 #include <vector>
@@ -27,8 +32,12 @@ struct ScaleZero {
   int32_t zero_point = 0;
 };
 
-/// Any finite range; zero is always exactly representable. `dtype`: kI8 or kU8. `reduced`: to 7
-/// bits, -64 to 64 or 0 to 127.
+/// The type that an option names ("uint16": kU16), kUndefined if it names no integers; and back.
+DType integer_type(std::string_view option);
+std::string integer_name(DType dtype);
+
+/// Any finite range; zero is always exactly representable. `dtype`: integers of 4, 8 or 16 bits.
+/// `reduced`: to one bit less, of 8 bits -64 to 64 or 0 to 127.
 ScaleZero asymmetric_scale(const Range& range, DType dtype, bool reduced = false);
 
 struct TensorQuant {
@@ -44,7 +53,9 @@ Result<Range> activation_range(const Collector& collector, bool is_input,
 /// `is_input`: of a graph input.
 TensorQuant activation_params(const Range& range, bool is_input, const StaticQuantConfig& config);
 
-/// Parameters of a range that mathematics fixes: [0, 256 s) or [-128 s, 128 s).
+/// Parameters of a range that mathematics fixes: [0, 256 s) or [-128 s, 128 s). In 16 or 4 bits
+/// the steps are as much smaller or larger; symmetric int16 reaches from -256 s or -128 s up, as in
+/// TFLite.
 TensorQuant fixed_params(float scale, bool is_signed, const StaticQuantConfig& config);
 
 /// Weights' parameters under weight_dtype, weight_sym and weight_granularity. `axis`: the output
@@ -60,7 +71,7 @@ void fit_bias(std::span<const float> bias, float input_scale, QuantParams& weigh
 /// put it when they load the file. It stays float: half the bytes of int32 with its own scales.
 Result<Tensor> round_bias(const Tensor& bias, float input_scale, const QuantParams& weights);
 
-/// Quantizes an f32 tensor. `quant.dtype`: kI8, kU8 or kI32.
+/// Quantizes an f32 tensor. `quant.dtype`: integers of at most 32 bits.
 Result<Tensor> quantize_tensor(const Tensor& real, const TensorQuant& quant);
 
 }  // namespace octavo

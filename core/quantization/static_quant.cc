@@ -259,10 +259,10 @@ class Rewriter {
     if (quants_[index(value)].dtype == annotation_.io_dtype) return {};
     return std::unexpected(
         Error{ErrorCode::kInvalidArgument,
-              concat("io_dtype is ", dtype_name(annotation_.io_dtype), ", but activations are ",
-                     dtype_name(quants_[index(value)].dtype),
-                     "; uint8 goes with act_sym or act_dtype uint8, int8 with act_sym false and "
-                     "act_dtype int8"),
+              concat("io_dtype is ", integer_name(annotation_.io_dtype), ", but activations are ",
+                     integer_name(quants_[index(value)].dtype),
+                     "; with act_sym false they have the type of act_dtype; symmetric ones are "
+                     "unsigned, but for int16"),
               {},
               source_.value(value).name});
   }
@@ -335,8 +335,7 @@ class Rewriter {
       return {};
     }
     const OpDef& op = *find_op(source.kind);
-    report.activations =
-        graph_.value(node.inputs[a.data_inputs[0]]).dtype == DType::kI8 ? "int8" : "uint8";
+    report.activations = activations_of(node, a);
     if (op.quant.policy == QuantPolicy::kCompute) {
       OCTAVO_TRY(quantize_weights(op, source, node, a, report));
     }
@@ -344,6 +343,18 @@ class Rewriter {
     graph_.nodes.push_back(std::move(node));
     if (!a.float_output) OCTAVO_TRY(finish_outputs(source));
     return {};
+  }
+
+  // The type of the integers; those of 4 and 16 bits have no integer kernels.
+  std::string activations_of(const Node& node, const NodeAnnotation& a) const {
+    const auto is_byte = [&](ValueId id) {
+      return id == kNoValue || quants_[index(id)].dtype == DType::kU8 ||
+             quants_[index(id)].dtype == DType::kI8;
+    };
+    const DType dtype = graph_.value(node.inputs[a.data_inputs[0]]).dtype;
+    const bool exact = dtype == DType::kU8 || dtype == DType::kI8;
+    const bool to_bytes = a.float_output || std::ranges::all_of(node.outputs, is_byte);
+    return concat(integer_name(dtype), exact && to_bytes ? "" : ", computed in float32");
   }
 
   // A Relu in front of unsigned integers that begin at zero, say.
@@ -401,21 +412,32 @@ class Rewriter {
     const float input_scale = graph_.value(node.inputs[0]).quant->scale[0];
     OCTAVO_ASSIGN(std::optional<Bias> bias, read_bias(op, source));
     const QuantParams before = quant->params;
-    if (bias) fit_bias(bias->real.data<const float>(), input_scale, quant->params);
+    // Beside 16 bits int32 is too narrow for a bias; what is computed in floats needs no integer.
+    const bool integer_bias =
+        dtype_bytes(quant->dtype) == 1 && dtype_bytes(graph_.value(node.inputs[0]).dtype) == 1;
+    const auto fit = [&] {
+      if (bias && integer_bias) {
+        fit_bias(bias->real.data<const float>(), input_scale, quant->params);
+      }
+    };
+    fit();
     if (stats_ != nullptr && op.quant.bias_input >= 0) {
       OCTAVO_TRY(correct_bias(source, weight.constant, *quant, bias));
     }
-    if (bias) fit_bias(bias->real.data<const float>(), input_scale, quant->params);
+    fit();
     warn_of_raised_scales(before, quant->params, node.name);
     OCTAVO_ASSIGN(const ValueId quantized_weight, weight_constant(node.inputs[slot], *quant));
     node.inputs[slot] = quantized_weight;
     if (bias) {
-      OCTAVO_ASSIGN(Tensor rounded, round_bias(bias->real, input_scale, quant->params));
+      Tensor stored = bias->real;
+      if (integer_bias) {
+        OCTAVO_ASSIGN(stored, round_bias(bias->real, input_scale, quant->params));
+      }
       const auto at = static_cast<size_t>(op.quant.bias_input);
       node.inputs.resize(std::max(node.inputs.size(), at + 1), kNoValue);
-      node.inputs[at] = add_constant(bias->name, std::move(rounded), nullptr);
+      node.inputs[at] = add_constant(bias->name, std::move(stored), nullptr);
     }
-    report.weights = concat(quant->dtype == DType::kI8 ? "int8" : "uint8",
+    report.weights = concat(integer_name(quant->dtype),
                             quant->params.per_tensor() ? " per_tensor" : " per_channel");
     return {};
   }

@@ -127,12 +127,16 @@ class BinaryStep : public KernelStep {
 
 // ---- QuantizeLinear and DequantizeLinear, with the parameters on the value
 
+// Integers of 8 or 16 bits, per tensor.
+bool has_row(const PlanGraph& graph, ValueId id) {
+  return int8_params(graph, id) != nullptr || int16_params(graph, id) != nullptr;
+}
 bool is_quantize(const PlanGraph& graph, const Node& node) {
   return node.input(1) == kNoValue && is_f32(graph, node.input(0)) &&
-         int8_params(graph, node.output(0)) != nullptr;
+         has_row(graph, node.output(0));
 }
 bool is_dequantize(const PlanGraph& graph, const Node& node) {
-  return node.input(1) == kNoValue && int8_params(graph, node.input(0)) != nullptr &&
+  return node.input(1) == kNoValue && has_row(graph, node.input(0)) &&
          is_f32(graph, node.output(0));
 }
 
@@ -147,11 +151,11 @@ class QuantizeStep : public KernelStep {
     const TensorView& y = context.outputs[0];
     parallel_for(context.pool, y.elements(), kGrain, [&](int64_t begin, int64_t end) {
       if (quantizes_) {
-        quantize_row(x.as<const float>() + begin, scale_, zero_point_, signed_,
-                     y.as<uint8_t>() + begin, end - begin);
+        quantize_row(x.as<const float>() + begin, scale_, zero_point_, y.dtype,
+                     y.as<uint8_t>() + begin * dtype_bytes(y.dtype), end - begin);
       } else {
-        dequantize_row(x.as<const uint8_t>() + begin, scale_, zero_point_, signed_,
-                       y.as<float>() + begin, end - begin);
+        dequantize_row(x.as<const uint8_t>() + begin * dtype_bytes(x.dtype), scale_, zero_point_,
+                       x.dtype, y.as<float>() + begin, end - begin);
       }
     });
     return {};
@@ -161,12 +165,11 @@ class QuantizeStep : public KernelStep {
   QuantizeStep(const PlanGraph& graph, const Node& node)
       : KernelStep(graph, node), quantizes_(node.kind == OpKind::kQuantizeLinear) {
     const ValueId quantized = quantizes_ ? node.output(0) : node.input(0);
-    const QuantParams& quant = *int8_params(graph, quantized);
+    const QuantParams& quant = *graph.info(quantized).quant;
     scale_ = quant.scale[0];
     zero_point_ = quant.zero_point[0];
-    signed_ = graph.info(quantized).dtype == DType::kI8;
   }
-  bool quantizes_, signed_;
+  bool quantizes_;
   float scale_;
   int32_t zero_point_;
 };

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "runtime/dtype.h"
 #include "runtime/op_kind.h"
 
 namespace octavo::kernels {
@@ -27,10 +28,10 @@ struct BinaryInt8 {
 void binary_int8(OpKind op, const BinaryInt8& params, RowOperand a, RowOperand b, void* y,
                  int64_t count);
 
-/// The formulas of runtime/quant.h.
-void quantize_row(const float* x, float scale, int32_t zero_point, bool is_signed, void* y,
+/// The formulas of runtime/quant.h. `dtype`: i8, u8, i16 or u16.
+void quantize_row(const float* x, float scale, int32_t zero_point, DType dtype, void* y,
                   int64_t count);
-void dequantize_row(const void* x, float scale, int32_t zero_point, bool is_signed, float* y,
+void dequantize_row(const void* x, float scale, int32_t zero_point, DType dtype, float* y,
                     int64_t count);
 
 /// y[i] = table[x[i]]; 256 entries. `y` may be `x`.

@@ -46,41 +46,44 @@ void binary_f32(OpKind op, RowOperand a, RowOperand b, float* y, int64_t count) 
   });
 }
 
-// 8-bit integers as float vectors and back. Signed ones are read as unsigned ones with the sign bit
-// flipped, which adds 128 to them and to their zero point: one code for both.
-template <class D>
-struct Bytes {
-  using D8 = hn::Rebind<uint8_t, D>;
+// 8-bit integers (T: uint8_t) or 16-bit ones (uint16_t) as float vectors and back. Signed ones are
+// read as unsigned ones with the sign bit flipped, which adds 128 or 32768 to them and to their
+// zero point: one code for both.
+template <class D, class T = uint8_t>
+struct Integers {
+  using DT = hn::Rebind<T, D>;
   using DI = hn::RebindToSigned<D>;
+  static constexpr int32_t kMost = std::numeric_limits<T>::max();
+  static constexpr int32_t kHalf = kMost / 2 + 1;
   D d;
-  hn::Vec<D8> flip;
+  hn::Vec<DT> flip;
   hn::Vec<D> scale;
   hn::Vec<DI> zero;
 
-  Bytes(D df, float s, int32_t zero_point, bool is_signed)
+  Integers(D df, float s, int32_t zero_point, bool is_signed)
       : d(df),
-        flip(hn::Set(D8(), static_cast<uint8_t>(is_signed ? 0x80 : 0))),
+        flip(hn::Set(DT(), static_cast<T>(is_signed ? kHalf : 0))),
         scale(hn::Set(df, s)),
-        zero(hn::Set(DI(), zero_point + (is_signed ? 128 : 0))) {}
+        zero(hn::Set(DI(), zero_point + (is_signed ? kHalf : 0))) {}
 
-  HWY_INLINE hn::Vec<D> real(hn::Vec<D8> q) const {
+  HWY_INLINE hn::Vec<D> real(hn::Vec<DT> q) const {
     const auto integer = hn::Sub(hn::PromoteTo(DI(), hn::Xor(q, flip)), zero);
     return hn::Mul(hn::ConvertTo(d, integer), scale);
   }
   // Divides, rounds half to even, NaN to zero, then adds the zero point and saturates.
-  HWY_INLINE hn::Vec<D8> quantize(hn::Vec<D> x) const {
+  HWY_INLINE hn::Vec<DT> quantize(hn::Vec<D> x) const {
     auto q = hn::Round(hn::Div(x, scale));
     q = hn::Add(hn::IfThenElseZero(hn::Eq(q, q), q), hn::ConvertTo(d, zero));
-    q = hn::Min(hn::Max(q, hn::Zero(d)), hn::Set(d, 255.0f));
-    return hn::Xor(hn::DemoteTo(D8(), round_in_range(DI(), q)), flip);
+    q = hn::Min(hn::Max(q, hn::Zero(d)), hn::Set(d, static_cast<float>(kMost)));
+    return hn::Xor(hn::DemoteTo(DT(), round_in_range(DI(), q)), flip);
   }
 };
 
 void binary_int8(OpKind op, const BinaryInt8& p, RowOperand a, RowOperand b, void* y,
                  int64_t count) {
   const hn::ScalableTag<float> d;
-  using B = Bytes<decltype(d)>;
-  const B::D8 d8;
+  using B = Integers<decltype(d)>;
+  const B::DT d8;
   const B bytes_a(d, p.scale_a, p.zero_a, p.signed_a);
   const B bytes_b(d, p.scale_b, p.zero_b, p.signed_b);
   const B bytes_y(d, p.scale_y, p.zero_y, p.signed_y);
@@ -99,24 +102,42 @@ void binary_int8(OpKind op, const BinaryInt8& p, RowOperand a, RowOperand b, voi
   });
 }
 
-void quantize_row(const float* x, float scale, int32_t zero_point, bool is_signed, void* y,
-                  int64_t count) {
+template <class T>
+void quantize_row_of(const float* x, float scale, int32_t zero_point, bool is_signed, T* y,
+                     int64_t count) {
   const hn::ScalableTag<float> d;
-  using B = Bytes<decltype(d)>;
-  const B bytes(d, scale, zero_point, is_signed);
+  const Integers<decltype(d), T> integers(d, scale, zero_point, is_signed);
   for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
-    store(bytes.quantize(load(d, x + i, n)), B::D8(), static_cast<uint8_t*>(y) + i, n);
+    store(integers.quantize(load(d, x + i, n)), hn::Rebind<T, decltype(d)>(), y + i, n);
   });
 }
+void quantize_row(const float* x, float scale, int32_t zero_point, DType dtype, void* y,
+                  int64_t count) {
+  const bool is_signed = dtype == DType::kI8 || dtype == DType::kI16;
+  if (dtype == DType::kI8 || dtype == DType::kU8) {
+    quantize_row_of(x, scale, zero_point, is_signed, static_cast<uint8_t*>(y), count);
+  } else {
+    quantize_row_of(x, scale, zero_point, is_signed, static_cast<uint16_t*>(y), count);
+  }
+}
 
-void dequantize_row(const void* x, float scale, int32_t zero_point, bool is_signed, float* y,
-                    int64_t count) {
+template <class T>
+void dequantize_row_of(const T* x, float scale, int32_t zero_point, bool is_signed, float* y,
+                       int64_t count) {
   const hn::ScalableTag<float> d;
-  using B = Bytes<decltype(d)>;
-  const B bytes(d, scale, zero_point, is_signed);
+  const Integers<decltype(d), T> integers(d, scale, zero_point, is_signed);
   for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
-    store(bytes.real(load(B::D8(), static_cast<const uint8_t*>(x) + i, n)), d, y + i, n);
+    store(integers.real(load(hn::Rebind<T, decltype(d)>(), x + i, n)), d, y + i, n);
   });
+}
+void dequantize_row(const void* x, float scale, int32_t zero_point, DType dtype, float* y,
+                    int64_t count) {
+  const bool is_signed = dtype == DType::kI8 || dtype == DType::kI16;
+  if (dtype == DType::kI8 || dtype == DType::kU8) {
+    dequantize_row_of(static_cast<const uint8_t*>(x), scale, zero_point, is_signed, y, count);
+  } else {
+    dequantize_row_of(static_cast<const uint16_t*>(x), scale, zero_point, is_signed, y, count);
+  }
 }
 
 #if HWY_TARGET <= HWY_AVX3_DL && HWY_ARCH_X86
@@ -188,13 +209,13 @@ void binary_int8(OpKind op, const BinaryInt8& params, RowOperand a, RowOperand b
                  int64_t count) {
   HWY_DYNAMIC_DISPATCH(binary_int8)(op, params, a, b, y, count);
 }
-void quantize_row(const float* x, float scale, int32_t zero_point, bool is_signed, void* y,
+void quantize_row(const float* x, float scale, int32_t zero_point, DType dtype, void* y,
                   int64_t count) {
-  HWY_DYNAMIC_DISPATCH(quantize_row)(x, scale, zero_point, is_signed, y, count);
+  HWY_DYNAMIC_DISPATCH(quantize_row)(x, scale, zero_point, dtype, y, count);
 }
-void dequantize_row(const void* x, float scale, int32_t zero_point, bool is_signed, float* y,
+void dequantize_row(const void* x, float scale, int32_t zero_point, DType dtype, float* y,
                     int64_t count) {
-  HWY_DYNAMIC_DISPATCH(dequantize_row)(x, scale, zero_point, is_signed, y, count);
+  HWY_DYNAMIC_DISPATCH(dequantize_row)(x, scale, zero_point, dtype, y, count);
 }
 void lookup_row(const uint8_t* table, const uint8_t* x, uint8_t* y, int64_t count) {
   HWY_DYNAMIC_DISPATCH(lookup_row)(table, x, y, count);

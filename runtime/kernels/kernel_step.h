@@ -52,14 +52,20 @@ class KernelStep : public Step {
   std::vector<Operand> operands_;
 };
 
-/// The parameters of a value that is quantized per tensor to 8 bits, else nullptr.
-inline const QuantParams* int8_params(const PlanGraph& graph, ValueId id) {
+/// The parameters of a value that is quantized per tensor to one of two types, else nullptr.
+inline const QuantParams* params_of(const PlanGraph& graph, ValueId id, DType a, DType b) {
   if (id == kNoValue) return nullptr;
   const TensorInfo& info = graph.info(id);
-  const bool fits = (info.dtype == DType::kU8 || info.dtype == DType::kI8) &&
-                    info.quant != nullptr && info.quant->per_tensor() &&
-                    info.quant->scale.size() == 1 && info.quant->zero_point.size() == 1;
+  const bool fits = (info.dtype == a || info.dtype == b) && info.quant != nullptr &&
+                    info.quant->per_tensor() && info.quant->scale.size() == 1 &&
+                    info.quant->zero_point.size() == 1;
   return fits ? info.quant.get() : nullptr;
+}
+inline const QuantParams* int8_params(const PlanGraph& graph, ValueId id) {
+  return params_of(graph, id, DType::kI8, DType::kU8);
+}
+inline const QuantParams* int16_params(const PlanGraph& graph, ValueId id) {
+  return params_of(graph, id, DType::kI16, DType::kU16);
 }
 
 /// Whether the value is plain float32.

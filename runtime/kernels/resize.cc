@@ -66,8 +66,6 @@ class ResizeStep : public KernelStep {
                   resizing_of(graph, node, x.shape.rank() < 3 ? Layout::kPlain : layout));
     step->x_ = x.quant;
     step->y_ = y.quant;
-    step->signed_x_ = x.dtype == DType::kI8;
-    step->signed_y_ = y.dtype == DType::kI8;
     return step;
   }
 
@@ -88,7 +86,7 @@ class ResizeStep : public KernelStep {
     const float* from = x.as<const float>();
     if (x_ != nullptr) {
       parallel_for(context.pool, x.elements(), 16384, [&](int64_t begin, int64_t end) {
-        dequantize_row(x.as<const uint8_t>() + begin, x_->scale[0], x_->zero_point[0], signed_x_,
+        dequantize_row(x.as<const uint8_t>() + begin, x_->scale[0], x_->zero_point[0], x.dtype,
                        buffer + begin, end - begin);
       });
       from = buffer;
@@ -119,7 +117,7 @@ class ResizeStep : public KernelStep {
       for (int64_t i = 0; i < count; i += kPiece) {
         const int64_t n = std::min(kPiece, count - i);
         compute(i, n, piece);
-        quantize_row(piece, y_->scale[0], y_->zero_point[0], signed_y_,
+        quantize_row(piece, y_->scale[0], y_->zero_point[0], y.dtype,
                      y.as<uint8_t>() + row_begin + i, n);
       }
     };
@@ -149,7 +147,6 @@ class ResizeStep : public KernelStep {
 
   ops::Resizing resizing_;
   std::shared_ptr<const QuantParams> x_, y_;  // nullptr: f32
-  bool signed_x_ = false, signed_y_ = false;
 };
 
 constexpr KernelDef kKernels[] = {

@@ -181,7 +181,7 @@ QuantParams per_output_channel(const QuantParams& quant, int64_t channels) {
 bool runs_exactly(const Operands& o) {
   if (o.x.quant == nullptr || o.weight.quant == nullptr) return false;
   const auto small = [](DType dtype) {
-    return dtype_info(dtype).is_int && dtype_bytes(dtype) <= 2;
+    return dtype_info(dtype).is_int && dtype_bytes(dtype) == 1;  // sums of more overflow int32
   };
   const QuantParams& weight = *o.weight.quant;
   const bool output_fits =
