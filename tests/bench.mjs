@@ -11,7 +11,7 @@ import { quantizeShared, randomInputs, sharedModels } from "./shared_models.mjs"
 // Flags that make the file of a data type; f32 is the model as it is.
 const dtypes = {
   f32: undefined,
-  bf16: ["--dtype", "bf16"],
+  bf16: ["--dtype", "bf16", "--weight-dtype", "fp32", "--act-dtype", "fp32"],
   int8: [],
 };
 const backends = ["portable", "default", "itex"];
