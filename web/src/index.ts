@@ -31,7 +31,7 @@ export type { Inspection, NodeReport, QuantizeReport } from "./engine.js";
 export type { ProgressEvent } from "./progress.js";
 export * from "./errors.js";
 export { Tensor } from "./tensor.js";
-export type { Feeds, TensorLike, TensorType } from "./tensor.js";
+export type { Feeds, TensorLike, TensorType, TypedArray } from "./tensor.js";
 export type { BackendInfo, Source, Variant } from "./load.js";
 export type { EngineOptions } from "./host.js";
 export type { Outputs, RunOptions, SessionOptions } from "./session.js";

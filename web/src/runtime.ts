@@ -40,7 +40,7 @@ export function backendInfo(options: EngineOptions = {}): BackendInfo {
 }
 
 export * from "./errors.js";
-export { Tensor, type Feeds, type TensorLike, type TensorType } from "./tensor.js";
+export { Tensor, type Feeds, type TensorLike, type TensorType, type TypedArray } from "./tensor.js";
 export type { BackendInfo, Source, Variant } from "./load.js";
 export type { EngineOptions } from "./host.js";
 export type { Outputs, RunOptions, SessionOptions } from "./session.js";

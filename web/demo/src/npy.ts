@@ -1,26 +1,14 @@
 // Reads NumPy's .npy and .npz files.
-import type { TensorType } from "octavo";
-
-type Data =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array;
+import type { TensorType, TypedArray } from "octavo";
 
 /** An array in row-major order. */
 export interface NdArray {
   type: TensorType;
   dims: readonly number[];
-  data: Data;
+  data: TypedArray;
 }
 
-type ArrayType = { new (buffer: ArrayBuffer): Data; readonly BYTES_PER_ELEMENT: number };
+type ArrayType = { new (buffer: ArrayBuffer): TypedArray; readonly BYTES_PER_ELEMENT: number };
 const types: Record<string, readonly [TensorType, ArrayType]> = {
   f2: ["float16", Uint16Array],
   f4: ["float32", Float32Array],
