@@ -1,9 +1,12 @@
 #include "native/run_config.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 
 #include "native/onednn/onednn.h"
 #include "native/thread_pool.h"
+#include "runtime/memory.h"
 #include <nlohmann/json.hpp>
 
 namespace octavo {
@@ -98,8 +101,16 @@ std::string RunConfig::to_json() const {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+namespace {
+
+// Where the system refuses, pages stay small.
+void use_large_pages(void* memory, size_t bytes) { ::madvise(memory, bytes, MADV_HUGEPAGE); }
+
+}  // namespace
+
 Result<SessionOptions> make_session_options(const RunConfig& config) {
   OCTAVO_TRY(config.validate());
+  set_memory_advice(use_large_pages);
   SessionOptions session;
   session.pool = make_thread_pool(config.threads);
   if (config.backend == "portable") return session;

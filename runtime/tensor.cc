@@ -1,9 +1,7 @@
 #include "runtime/tensor.h"
 
-#include <cstdlib>
-#include <cstring>
-
 #include "runtime/limits.h"
+#include "runtime/memory.h"
 
 namespace octavo {
 
@@ -105,13 +103,10 @@ Result<Tensor> Tensor::create(DType dtype, const Shape& shape) {
                                          [](void* p) { delete[] static_cast<std::string*>(p); });
     return tensor;
   }
-  const size_t rounded = (static_cast<size_t>(bytes) + 63) / 64 * 64;
-  void* memory = std::aligned_alloc(64, std::max<size_t>(rounded, 64));
-  if (memory == nullptr) {
+  tensor.data_ = allocate_zeroed(static_cast<size_t>(bytes));
+  if (tensor.data_ == nullptr) {
     return fail(ErrorCode::kOutOfMemory, "out of memory for a tensor of shape ", shape.to_string());
   }
-  std::memset(memory, 0, std::max<size_t>(rounded, 64));
-  tensor.data_ = std::shared_ptr<void>(memory, std::free);
   return tensor;
 }
 

@@ -271,7 +271,7 @@ TEST_F(KernelsTest, UnaryF32) {
          {OpKind::kAbs, OpKind::kNeg, OpKind::kSqrt, OpKind::kFloor, OpKind::kCeil, OpKind::kRound,
           OpKind::kReciprocal, OpKind::kRelu, OpKind::kClip, OpKind::kLeakyRelu,
           OpKind::kHardSigmoid, OpKind::kHardSwish, OpKind::kExp, OpKind::kSigmoid, OpKind::kTanh,
-          OpKind::kErf, OpKind::kGelu}) {
+          OpKind::kErf, OpKind::kGelu, OpKind::kElu}) {
       SCOPED_TRACE(op_name(kind));
       KernelCase c(1);
       const ValueId x = c.add_input(DType::kF32, Shape{3, 67});

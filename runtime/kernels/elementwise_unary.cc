@@ -38,6 +38,11 @@ void unary_f32(OpKind op, float a, float b, const float* x, float* y, int64_t co
       return run([=](auto d, auto v) OCTAVO_INLINE {
         return hn::IfThenElse(hn::Lt(v, hn::Zero(d)), hn::Mul(v, hn::Set(d, a)), v);
       });
+    case OpKind::kElu:
+      return run([=](auto d, auto v) OCTAVO_INLINE {
+        const auto below = hn::Sub(exp_f32(d, hn::Min(v, hn::Zero(d))), hn::Set(d, 1.0f));
+        return hn::IfThenElse(hn::Lt(v, hn::Zero(d)), hn::Mul(below, hn::Set(d, a)), v);
+      });
     case OpKind::kHardSigmoid:
       return run([=](auto d, auto v) OCTAVO_INLINE {
         return unit_clamp(d, hn::Add(hn::Mul(hn::Set(d, a), v), hn::Set(d, b)));

@@ -19,7 +19,7 @@ void layout_panels(const GemmTarget& target, PackedWeights& packed) {
     column += vectors * packed.lanes;
     offset += packed.segments * packed.steps * vectors * packed.lanes * 4;
   }
-  packed.data.assign(static_cast<size_t>(offset), std::byte{0});
+  packed.data.assign(static_cast<size_t>(offset));
   const auto positions = static_cast<size_t>(column);
   packed.start.assign(positions, 0);
   packed.multiplier.assign(positions, 0);

@@ -45,7 +45,7 @@ struct PackedWeights {
   int64_t lanes = 0;         // 32-bit lanes in a vector
   bool interleaved = false;  // columns are permuted such that narrowing packs restore their order
   std::vector<Panel> panels;
-  AlignedVector<std::byte> data;  // per panel: [segments][steps][vectors * lanes], 32 bits each
+  ZeroedBlock data;  // per panel: [segments][steps][vectors * lanes], 32 bits each
   // By position in the panels (padded): in the order of the vectors' lanes.
   AlignedVector<int32_t> start;     // int8: -zero_point * sum of the column's weights
   AlignedVector<float> multiplier;  // int8

@@ -22,7 +22,7 @@ constexpr OpKind kFloatOps[] = {
     OpKind::kAbs,       OpKind::kNeg,         OpKind::kSqrt,      OpKind::kFloor,   OpKind::kCeil,
     OpKind::kRound,     OpKind::kReciprocal,  OpKind::kRelu,      OpKind::kClip,    OpKind::kExp,
     OpKind::kLeakyRelu, OpKind::kHardSigmoid, OpKind::kHardSwish, OpKind::kSigmoid, OpKind::kTanh,
-    OpKind::kErf,       OpKind::kGelu,
+    OpKind::kErf,       OpKind::kGelu,        OpKind::kElu,
 };
 constexpr OpKind kTableOps[] = {
     OpKind::kAbs,     OpKind::kNeg,       OpKind::kRelu,     OpKind::kClip,
@@ -69,6 +69,7 @@ std::optional<UnaryParams> unary_params(const PlanGraph& graph, const Node& node
       }
       return bounds;
     }
+    case OpKind::kElu:
     case OpKind::kLeakyRelu: return UnaryParams{node.get_float("alpha")};
     case OpKind::kHardSigmoid: return UnaryParams{node.get_float("alpha"), node.get_float("beta")};
     case OpKind::kGelu: return UnaryParams{node.get_string("approximate") == "tanh" ? 1.0f : 0.0f};

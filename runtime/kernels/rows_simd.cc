@@ -38,6 +38,18 @@ HWY_INLINE void with_fold(Fold fold, const Fn& fn) {
   }
 }
 
+// The fold of a vector's lanes, half with half.
+template <class D1, class Combine>
+HWY_INLINE float fold_vector(D1, hn::Vec<D1> v, const Combine& combine) {
+  if constexpr (HWY_MAX_LANES_D(D1) == 1) {
+    return hn::GetLane(v);
+  } else {
+    const hn::Half<D1> half;
+    const auto halves = combine(hn::LowerHalf(half, v), hn::UpperHalf(half, v));
+    return fold_vector(half, halves, combine);
+  }
+}
+
 // The fold of term(x[i]) over a row, lane by lane, then over the lanes.
 template <class Term, class Combine>
 HWY_INLINE float fold_lanes(const float* x, int64_t count, float start, const Term& term,
@@ -47,20 +59,23 @@ HWY_INLINE float fold_lanes(const float* x, int64_t count, float start, const Te
   auto total = hn::Set(d, start);
   for (int64_t begin = 0; begin < count; begin += kRun * lanes) {
     const int64_t end = HWY_MIN(count, begin + kRun * lanes);
-    auto sum = hn::Set(d, start);
-    for (int64_t i = begin; i < end; i += lanes) {
+    auto sum = hn::Set(d, start), b = sum, c = sum, e = sum;
+    int64_t i = begin;
+    for (; i + 4 * lanes <= end; i += 4 * lanes) {  // four chains, which overlap
+      sum = combine(sum, term(hn::LoadU(d, x + i)));
+      b = combine(b, term(hn::LoadU(d, x + i + lanes)));
+      c = combine(c, term(hn::LoadU(d, x + i + 2 * lanes)));
+      e = combine(e, term(hn::LoadU(d, x + i + 3 * lanes)));
+    }
+    sum = combine(combine(sum, b), combine(c, e));
+    for (; i < end; i += lanes) {
       const auto n = static_cast<size_t>(end - i);
       const auto next = combine(sum, term(load(d, x + i, HWY_MIN(n, hn::Lanes(d)))));
       sum = n >= hn::Lanes(d) ? next : hn::IfThenElse(hn::FirstN(d, n), next, sum);
     }
     total = combine(total, sum);
   }
-  HWY_ALIGN float parts[HWY_MAX_BYTES / sizeof(float)];
-  hn::Store(total, d, parts);
-  const hn::CappedTag<float, 1> one;
-  auto result = hn::Set(one, start);
-  for (int64_t i = 0; i < lanes; ++i) result = combine(result, hn::LoadU(one, parts + i));
-  return hn::GetLane(result);
+  return fold_vector(d, total, combine);
 }
 
 float fold_row(Fold fold, const float* x, int64_t count) {
@@ -120,7 +135,7 @@ void softmax_row(bool log, const float* x, float* y, int64_t count) {
   auto sums = hn::Zero(d);
   for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
     const auto e = exp_f32(d, hn::Sub(load(d, x + i, n), largest));
-    sums = hn::Add(sums, hn::IfThenElseZero(hn::FirstN(d, n), e));
+    sums = hn::Add(sums, n >= hn::Lanes(d) ? e : hn::IfThenElseZero(hn::FirstN(d, n), e));
     if (!log) store(e, d, y + i, n);
   });
   const float sum = hn::ReduceSum(d, sums);
