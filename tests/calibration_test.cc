@@ -119,7 +119,7 @@ TEST(Collector, OfALargeTensorAScatteredPartIsCounted) {
   const Tensor data = noise(1'000'000);
   const Collector collector = collector_of(std::span(&data, 1));
   const auto total = static_cast<double>(collector.histogram().total());
-  EXPECT_NEAR(total, 1e6 / 32, 1e6 / 128) << "of 1,000,000 elements every 32nd block";
+  EXPECT_NEAR(total, 1e6 / 64, 1e6 / 256) << "of 1,000,000 elements every 64th block";
   EXPECT_EQ(collector.range(), *finite_range(data.data<const float>())) << "extremes are of all";
   const Range range = choose(collector, {.algorithm = "percentile", .percentile = 90});
   std::vector<float> sorted(data.data<const float>().begin(), data.data<const float>().end());

@@ -1,6 +1,7 @@
 #include "core/calibration/collector.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -17,6 +18,11 @@ Result<Range> check_finite(const kernels::Extent& extent) {
                 extent.magnitude_bits == kInfinityBits ? "infinite" : "NaN");
   }
   return Range{extent.min, extent.max};
+}
+
+std::unexpected<Error> changed_channels(size_t before, size_t now) {
+  return fail(ErrorCode::kShapeMismatch, "the number of channels changes from ", before, " to ",
+              now);
 }
 
 }  // namespace
@@ -60,13 +66,16 @@ void Collector::count(std::span<const float> values, const Range& extremes) {
   }
   const auto inverse_width = std::ldexp(1.0f, -pending_.exponent);
   uint32_t* zero_bin = bins.data() + Histogram::kSide;
-  // One block in 2^skip, chosen by a hash so that no pattern of the tensor's fits it.
+  // One block in 2^skip, chosen by a hash so that no pattern of the tensor's fits it, and others in
+  // another sample.
   constexpr size_t kBlock = 512;
   int skip = 0;
   while (values.size() >> skip > kCounted) ++skip;
   const uint64_t mask = (uint64_t{1} << skip) - 1;
+  const uint64_t key = uint64_t{std::bit_cast<uint32_t>(extremes.min)} << 32 ^
+                       uint64_t { std::bit_cast<uint32_t>(extremes.max) } * 0x9E3779B97F4A7C15ull;
   for (size_t block = 0; block * kBlock < values.size(); ++block) {
-    if ((block * 0x9E3779B97F4A7C15ull >> 32 & mask) != 0) continue;
+    if (((block * 0x9E3779B97F4A7C15ull + key) >> 32 & mask) != 0) continue;
     const auto part =
         values.subspan(block * kBlock).first(std::min(kBlock, values.size() - block * kBlock));
     kernels::count_bins(part.data(), part.size(), inverse_width, zero_bin);
@@ -83,8 +92,14 @@ Result<Range> Collector::observe_channels(const TensorView& tensor) {
   const int axis = physical_axis(1, stored.rank(), tensor.layout);
   const auto inner = static_cast<size_t>(stored.elements(axis + 1, stored.rank()));
   const auto values = tensor.span<const float>();
-  std::vector<float> low(channels), high(channels);
-  for (size_t c = 0; c < channels; ++c) low[c] = high[c] = values[c * inner];
+  std::vector<float>&low = pending_.low, &high = pending_.high;
+  if (!pending_.seen) {
+    low.resize(channels);
+    for (size_t c = 0; c < channels; ++c) low[c] = values[c * inner];
+    high = low;
+  } else if (low.size() != channels) {
+    return changed_channels(low.size(), channels);
+  }
   kernels::Extent whole;
   if (inner == 1) {
     whole.magnitude_bits = kernels::widen_columns(values.data(), values.size() / channels, channels,
@@ -97,25 +112,19 @@ Result<Range> Collector::observe_channels(const TensorView& tensor) {
       whole.magnitude_bits = std::max(whole.magnitude_bits, extent.magnitude_bits);
     }
   }
-  whole.min = *std::ranges::min_element(low);
-  whole.max = *std::ranges::max_element(high);
-  OCTAVO_ASSIGN(const Range extremes, check_finite(whole));
-  std::vector<Range> ranges(channels);
-  for (size_t c = 0; c < channels; ++c) ranges[c] = {low[c], high[c]};
-  OCTAVO_TRY(unite(ranges, !pending_.seen, pending_.channels));
-  return extremes;
+  // Of this tensor and the sample's earlier ones.
+  whole.min = kernels::find_extent(low.data(), channels).min;
+  whole.max = kernels::find_extent(high.data(), channels).max;
+  return check_finite(whole);
 }
 
-Status Collector::unite(std::span<const Range> from, bool first, std::vector<Range>& to) {
-  if (first) {
-    to.assign(from.begin(), from.end());
-    return {};
+Status Collector::add_channels(std::span<const float> low, std::span<const float> high,
+                               bool first) {
+  if (first) channels_.assign(low.size(), {INFINITY, -INFINITY});
+  if (channels_.size() != low.size()) return changed_channels(channels_.size(), low.size());
+  for (size_t c = 0; c < low.size(); ++c) {
+    channels_[c] = range_union(channels_[c], {low[c], high[c]});
   }
-  if (from.size() != to.size()) {
-    return fail(ErrorCode::kShapeMismatch, "the number of channels changes from ", to.size(),
-                " to ", from.size());
-  }
-  for (size_t c = 0; c < from.size(); ++c) to[c] = range_union(to[c], from[c]);
   return {};
 }
 
@@ -147,7 +156,7 @@ Range Collector::pending_quantiles(std::pair<int, int> used) const {
 Status Collector::commit(int64_t sample) {
   if (!pending_.seen) return {};
   if (options_.per_channel) {
-    if (auto status = unite(pending_.channels, !seen_, channels_); !status) {
+    if (auto status = add_channels(pending_.low, pending_.high, !seen_); !status) {
       discard();
       return status;
     }
@@ -156,12 +165,13 @@ Status Collector::commit(int64_t sample) {
   if (options_.histogram) {
     const std::pair<int, int> used = pending_used();
     made.without_tails = pending_quantiles(used);
-    histogram_.add(pending_.bins, pending_.count, pending_.exponent, used);
+    histogram_.take(pending_.bins, pending_.count, pending_.exponent, used);
   }
   add_sample(made);
   range_ = seen_ ? range_union(range_, pending_.range) : pending_.range;
   seen_ = true;
-  discard();
+  pending_.seen = false;
+  pending_.count = 0;
   return {};
 }
 
@@ -173,7 +183,6 @@ void Collector::discard() {
   }
   pending_.seen = false;
   pending_.count = 0;
-  pending_.channels.clear();
 }
 
 void Collector::add_sample(const SampleRange& sample) {
@@ -192,7 +201,14 @@ Status Collector::merge(const Collector& other) {
     return fail(ErrorCode::kInternal, "collectors of different options");
   }
   if (!other.seen_) return {};
-  if (options_.per_channel) OCTAVO_TRY(unite(other.channels_, !seen_, channels_));
+  if (options_.per_channel) {
+    std::vector<float> low, high;
+    for (const Range& range : other.channels_) {
+      low.push_back(range.min);
+      high.push_back(range.max);
+    }
+    OCTAVO_TRY(add_channels(low, high, !seen_));
+  }
   range_ = seen_ ? range_union(range_, other.range_) : other.range_;
   seen_ = true;
   histogram_.add(other.histogram_);

@@ -46,9 +46,10 @@ class Collector {
  public:
   /// Ranges of single samples are kept of the last so many.
   static constexpr size_t kSamples = 4096;
-  /// Of a larger tensor about so many elements, scattered over it, are counted in the histogram.
+  /// Of a larger tensor about so many elements, scattered over it, are counted in the histogram; in
+  /// other places for other values.
   /// Extremes are of all elements.
-  static constexpr size_t kCounted = 1 << 15;
+  static constexpr size_t kCounted = 1 << 14;
 
   explicit Collector(const CollectorOptions& options = {}) : options_(options) {}
 
@@ -85,15 +86,15 @@ class Collector {
     Range range;
     int64_t count = 0;
     int exponent = 0;
-    std::vector<uint32_t> bins;  // Histogram::kBins, or empty
-    std::vector<Range> channels;
+    std::vector<uint32_t> bins;    // Histogram::kBins, or empty
+    std::vector<float> low, high;  // of each channel
   };
   Result<Range> observe_channels(const TensorView& tensor);
   void count(std::span<const float> values, const Range& extremes);
   Range pending_quantiles(std::pair<int, int> used) const;
   std::pair<int, int> pending_used() const;
   void add_sample(const SampleRange& sample);
-  static Status unite(std::span<const Range> from, bool first, std::vector<Range>& to);
+  Status add_channels(std::span<const float> low, std::span<const float> high, bool first);
 
   CollectorOptions options_;
   bool seen_ = false;

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <utility>
+
+#include "runtime/kernels/histogram.h"
 
 namespace octavo {
 
@@ -37,17 +40,21 @@ void Histogram::widen(int exponent) {
   exponent_ = exponent;
 }
 
-void Histogram::add(std::span<const uint32_t> counts, int64_t total, int exponent,
-                    std::pair<int, int> used) {
+void Histogram::take(std::span<uint32_t> counts, int64_t total, int exponent,
+                     std::pair<int, int> used) {
   if (counts_.empty()) counts_.assign(kBins, 0);
   widen(exponent);
   const int shift = std::min(exponent_ - exponent, 31);
   int64_t* to = counts_.data() + kSide;
-  const uint32_t* from = counts.data() + kSide;
-  if (shift == 0) {
-    for (int bin = used.first; bin <= used.second; ++bin) to[bin] += from[bin];
+  uint32_t* from = counts.data() + kSide;
+  const int first = used.first >> shift, last = used.second >> shift;  // of this histogram's bins
+  if (shift <= 1) {
+    kernels::move_counts(from + (first << shift), static_cast<size_t>(last + 1 - first), to + first,
+                         shift);
   } else {
-    for (int bin = used.first; bin <= used.second; ++bin) to[bin >> shift] += from[bin];
+    for (int bin = used.first; bin <= used.second; ++bin) {
+      to[bin >> shift] += std::exchange(from[bin], 0);
+    }
   }
   total_ += total;
 }

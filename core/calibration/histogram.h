@@ -31,9 +31,9 @@ class Histogram {
   /// The exponent for values of at most this magnitude (finite).
   static int exponent_for(float magnitude);
 
-  /// Adds counts (kBins of them, `total` in sum) of bins of width 2^exponent; others than those of
-  /// bins [used.first, used.second] are zero.
-  void add(std::span<const uint32_t> counts, int64_t total, int exponent, std::pair<int, int> used);
+  /// Adds counts (kBins of them, `total` in sum) of bins of width 2^exponent, and leaves zeros;
+  /// others than those of bins [used.first, used.second] are zero already.
+  void take(std::span<uint32_t> counts, int64_t total, int exponent, std::pair<int, int> used);
   void add(const Histogram& other);
 
   /// The value below which `share` of the elements lie, interpolated within its bin. For 0 and 1

@@ -44,32 +44,56 @@ uint32_t widen_columns(const float* HWY_RESTRICT data, size_t rows, size_t colum
   const size_t lanes = hn::Lanes(df);
   const auto sign = hn::Set(du, 0x7FFFFFFFu);
   auto bits = hn::Zero(du);
-  constexpr size_t kRows = 32;  // stay in L1 from one block of columns to the next
-  for (size_t r0 = 0; r0 < rows; r0 += kRows) {
-    const float* block = data + r0 * columns;
-    const size_t block_rows = std::min(kRows, rows - r0);
-    size_t c = 0;
-    for (; c + lanes <= columns; c += lanes) {
-      auto lo = hn::LoadU(df, low + c), hi = hn::LoadU(df, high + c);
-      for (size_t r = 0; r < block_rows; ++r) {
-        const auto x = hn::LoadU(df, block + r * columns + c);
+  // Rows one after another, four at a time: the bounds stay in L1, the data come in order.
+  const auto widen = [&](size_t r, size_t count) HWY_ATTR {
+    for (size_t c = 0; c < columns; c += lanes) {
+      const size_t here = std::min(lanes, columns - c);
+      auto lo = hn::LoadN(df, low + c, here), hi = hn::LoadN(df, high + c, here);
+      for (size_t i = 0; i < count; ++i) {
+        const float* from = data + (r + i) * columns + c;
+        const auto x = here == lanes ? hn::LoadU(df, from) : hn::LoadN(df, from, here);
         lo = hn::Min(lo, x);
         hi = hn::Max(hi, x);
         bits = hn::Max(bits, hn::And(hn::BitCast(du, x), sign));
       }
-      hn::StoreU(lo, df, low + c);
-      hn::StoreU(hi, df, high + c);
+      hn::StoreN(lo, df, low + c, here);
+      hn::StoreN(hi, df, high + c, here);
     }
-    for (; c < columns; ++c) {
-      for (size_t r = 0; r < block_rows; ++r) {
-        const float x = block[r * columns + c];
-        low[c] = std::min(low[c], x);
-        high[c] = std::max(high[c], x);
-        bits = hn::Max(bits, hn::And(hn::BitCast(du, hn::Set(df, x)), sign));
-      }
-    }
-  }
+  };
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) widen(r, 4);
+  if (r < rows) widen(r, rows - r);
   return hn::ReduceMax(du, bits);
+}
+
+void move_counts(uint32_t* HWY_RESTRICT counts, size_t size, int64_t* HWY_RESTRICT sums,
+                 int shift) {
+  const hn::ScalableTag<int64_t> d64;
+  const hn::RebindToUnsigned<decltype(d64)> du64;
+  const hn::Rebind<uint32_t, decltype(d64)> d32;
+  const size_t lanes = hn::Lanes(d64);
+  const auto add = [&](auto more, int64_t* to) HWY_ATTR {
+    const auto wide = hn::BitCast(d64, hn::PromoteTo(du64, more));
+    hn::StoreU(hn::Add(hn::LoadU(d64, to), wide), d64, to);
+  };
+  const auto zero = hn::Zero(d32);
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    uint32_t* from = counts + (i << shift);
+    if (shift == 0) {
+      add(hn::LoadU(d32, from), sums + i);
+    } else {
+      auto even = zero, odd = zero;
+      hn::LoadInterleaved2(d32, from, even, odd);
+      add(hn::Add(even, odd), sums + i);
+      hn::StoreU(zero, d32, from + lanes);
+    }
+    hn::StoreU(zero, d32, from);
+  }
+  for (i <<= shift; i < size << shift; ++i) {
+    sums[i >> shift] += counts[i];
+    counts[i] = 0;
+  }
 }
 
 // In float32 over blocks of rows, downwards, so that lanes do not mix.
@@ -156,6 +180,7 @@ HWY_EXPORT(find_extent);
 HWY_EXPORT(widen_columns);
 HWY_EXPORT(sum_columns);
 HWY_EXPORT(count_bins);
+HWY_EXPORT(move_counts);
 }  // namespace
 
 Extent find_extent(const float* data, size_t count) {
@@ -170,6 +195,9 @@ void sum_columns(const float* data, size_t rows, size_t columns, float bound, do
 }
 void count_bins(const float* data, size_t count, float inverse_width, uint32_t* zero_bin) {
   HWY_DYNAMIC_DISPATCH(count_bins)(data, count, inverse_width, zero_bin);
+}
+void move_counts(uint32_t* counts, size_t size, int64_t* sums, int shift) {
+  HWY_DYNAMIC_DISPATCH(move_counts)(counts, size, sums, shift);
 }
 }  // namespace octavo::kernels
 #endif

@@ -27,4 +27,7 @@ void sum_columns(const float* data, size_t rows, size_t columns, float bound, do
 /// no product may leave the table or int32.
 void count_bins(const float* data, size_t count, float inverse_width, uint32_t* zero_bin);
 
+/// Adds the counts to the `size` sums, and leaves zeros. `shift`: 0, or 1: two counts to a sum.
+void move_counts(uint32_t* counts, size_t size, int64_t* sums, int shift);
+
 }  // namespace octavo::kernels
