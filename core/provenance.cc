@@ -94,39 +94,50 @@ Result<Provenance> read_provenance(const Graph& graph) {
   return made;
 }
 
-Result<Verification> verify(std::span<const uint8_t> file, const Model& float_model,
-                            DataLoader* data, QuantizeOptions options) {
+Result<Verification> begin_verification(std::span<const uint8_t> file, const Model& float_model) {
   OCTAVO_ASSIGN(const Model model, Model::load(file, {.optimize = false}));
-  Verification result;
-  OCTAVO_ASSIGN(result.provenance, read_provenance(model.graph()));
-  const Provenance& source = result.provenance;
+  Verification found;
+  OCTAVO_ASSIGN(found.provenance, read_provenance(model.graph()));
   OCTAVO_ASSIGN(const std::string hash, model_hash(float_model.graph()));
-  if (hash != source.model) {
-    result.difference = other_input(source, {.model = hash});
-    return result;
+  if (hash != found.provenance.model) {
+    found.difference = other_input(found.provenance, {.model = hash});
   }
-  options.deterministic = source.deterministic;
-  OCTAVO_ASSIGN(const QuantizedModel made,
-                quantize_model(float_model, source.recipe, source.data.empty() ? nullptr : data,
-                               std::max<int64_t>(source.samples, 1), {}, options));
-  OCTAVO_ASSIGN(const Provenance again, read_provenance(made.model.graph()));
-  result.difference = other_input(source, again);
-  if (!result.same()) return result;
+  return found;
+}
+
+Status end_verification(std::span<const uint8_t> file, const Model& made, Verification& found) {
+  const Provenance& source = found.provenance;
+  OCTAVO_ASSIGN(const Provenance again, read_provenance(made.graph()));
+  found.difference = other_input(source, again);
+  if (!found.same()) return {};
   const auto equals = [&](const Result<Bytes>& bytes) -> Result<bool> {
     if (!bytes) return std::unexpected(bytes.error());
     return std::ranges::equal(*bytes, file);
   };
   bool same = false;
   if (is_compact(file)) {
-    OCTAVO_ASSIGN(same, equals(made.model.to_compact()));
+    OCTAVO_ASSIGN(same, equals(made.to_compact()));
   } else {
     for (const bool keep_names : {false, true}) {
-      OCTAVO_ASSIGN(const bool equal, equals(made.model.to_onnx({.keep_names = keep_names})));
+      OCTAVO_ASSIGN(const bool equal, equals(made.to_onnx({.keep_names = keep_names})));
       same = same || equal;
     }
   }
-  if (!same) result.difference = other_bytes(source);
-  return result;
+  if (!same) found.difference = other_bytes(source);
+  return {};
+}
+
+Result<Verification> verify(std::span<const uint8_t> file, const Model& float_model,
+                            DataLoader* data, QuantizeOptions options) {
+  OCTAVO_ASSIGN(Verification found, begin_verification(file, float_model));
+  if (!found.same()) return found;
+  const Provenance& source = found.provenance;
+  options.deterministic = source.deterministic;
+  OCTAVO_ASSIGN(const QuantizedModel made,
+                quantize_model(float_model, source.recipe, source.data.empty() ? nullptr : data,
+                               std::max<int64_t>(source.samples, 1), {}, options));
+  OCTAVO_TRY(end_verification(file, made.model, found));
+  return found;
 }
 
 }  // namespace octavo

@@ -29,6 +29,14 @@ struct Verification {
   bool same() const { return difference.empty(); }
 };
 
+/// verify() in steps, for callers whose data arrive between calls. What can be said before the file
+/// is made again: where it comes from, and whether from this float model.
+/// Errors: those of read_provenance and Model::load.
+Result<Verification> begin_verification(std::span<const uint8_t> file, const Model& float_model);
+/// Compares the file with a model that was quantized by its recipe on `found.provenance.samples`
+/// samples, and with QuantizeOptions::deterministic as it says. Fills `found.difference`.
+Status end_verification(std::span<const uint8_t> file, const Model& made, Verification& found);
+
 /// Makes a quantized file again from its provenance and compares the bytes. `data` may be absent if
 /// the recipe wants none. Errors: those of read_provenance, Model::load and quantize_model.
 Result<Verification> verify(std::span<const uint8_t> file, const Model& float_model,

@@ -3,6 +3,7 @@
 
 #include "core/config/recipe.h"
 #include "core/inspect.h"
+#include "core/provenance.h"
 #include "wasm/model.h"
 #include "wasm/runtime/threads.h"
 
@@ -103,6 +104,62 @@ Result<Quantizer> make_quantizer(const JsModel& model, const std::string& config
                            {.pool = thread_pool(), .deterministic = deterministic});
 }
 
+// A quantizer that makes a file again. If the file comes from another model, it wants no data.
+class JsVerifier {
+ public:
+  static val create(const JsModel& model, const val& file) {
+    return unwrap(make(model, file),
+                  [](std::shared_ptr<JsVerifier> made) { return val(std::move(made)); });
+  }
+
+  double samples() const { return static_cast<double>(found_.provenance.samples); }
+  bool wants_data() const { return quantizer_ && quantizer_->wants_data(); }
+  val observe(const val& feeds) {
+    return observe_feeds(feeds,
+                         [&](const NamedTensors& tensors) { return quantizer_->observe(tensors); });
+  }
+  val end_pass() {
+    return unwrap(quantizer_->end_pass(), [](bool again) { return val(again); });
+  }
+
+  /// {difference, version, recipe, model, data, samples, deterministic}, or {error}.
+  val verdict() {
+    if (const Status status = compare(); !status) return to_js(status.error());
+    const Provenance& source = found_.provenance;
+    val out = val::object();
+    out.set("difference", found_.difference);
+    out.set("version", source.version);
+    out.set("recipe", source.recipe.to_json());
+    out.set("model", source.model);
+    out.set("data", source.data);
+    out.set("samples", samples());
+    out.set("deterministic", source.deterministic);
+    return out;
+  }
+
+ private:
+  static Result<std::shared_ptr<JsVerifier>> make(const JsModel& model, const val& file) {
+    auto made = std::make_shared<JsVerifier>();
+    OCTAVO_ASSIGN(made->file_, copy_bytes(file));
+    OCTAVO_ASSIGN(made->found_, begin_verification(made->file_.bytes(), model.model()));
+    if (!made->found_.same()) return made;
+    const Provenance& source = made->found_.provenance;
+    OCTAVO_ASSIGN(made->quantizer_, Quantizer::create(model.model(), source.recipe,
+                                                      {.pool = thread_pool(),
+                                                       .deterministic = source.deterministic}));
+    return made;
+  }
+  Status compare() {
+    if (!quantizer_) return {};
+    OCTAVO_ASSIGN(const QuantizedModel made, quantizer_->finish());
+    return end_verification(file_.bytes(), made.model, found_);
+  }
+
+  Buffer file_;
+  Verification found_;
+  std::optional<Quantizer> quantizer_;
+};
+
 val create_quantizer(const JsModel& model, const std::string& config_json, bool deterministic) {
   return unwrap(make_quantizer(model, config_json, deterministic), [](Quantizer quantizer) {
     return val(std::make_shared<JsQuantizer>(std::move(quantizer)));
@@ -154,6 +211,14 @@ EMSCRIPTEN_BINDINGS(octavo_core) {
       .function("observe", &JsQuantizer::observe)
       .function("endPass", &JsQuantizer::end_pass)
       .function("finish", &JsQuantizer::finish);
+  emscripten::class_<JsVerifier>("Verifier")
+      .smart_ptr<std::shared_ptr<JsVerifier>>("Verifier")
+      .function("samples", &JsVerifier::samples)
+      .function("wantsData", &JsVerifier::wants_data)
+      .function("observe", &JsVerifier::observe)
+      .function("endPass", &JsVerifier::end_pass)
+      .function("verdict", &JsVerifier::verdict);
+  emscripten::function("createVerifier", &JsVerifier::create);
   emscripten::function("loadModel", &load_model);
   emscripten::function("createQuantizer", &create_quantizer);
   emscripten::function("schema", &recipe_schema);

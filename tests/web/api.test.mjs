@@ -73,6 +73,25 @@ for (const [worker, threads] of [
     await session.dispose();
   });
 
+  test(`quantized files are made again, byte for byte ${where}`, async () => {
+    const feeds = Array.from({ length: 6 }, (_, i) => image(samples.slice(784 * i, 784 * (i + 1))));
+    const small = await octavo.quantizeModel(model, config(), feeds, 6, null, options);
+    const compact = await small.toCompact();
+    for (const file of [await small.toOnnx(), compact]) {
+      const found = await octavo.verify(file, model, [...feeds, ...feeds], options);
+      assert.deepEqual([found.same, found.difference, found.samples], [true, "", 6]);
+      assert.ok(found.recipe.static_quant);
+    }
+    const why = async (float, data) =>
+      (await octavo.verify(compact, float, data, options)).difference;
+    assert.match(await why(model, feeds.slice(1)), /6 samples; here there are 5/);
+    assert.match(await why(model, feeds.toReversed()), /other data/);
+    assert.match(await why(small, feeds), /another float model/);
+    await assert.rejects(octavo.verify(model, model, feeds, options), /where it comes from/);
+    await assert.rejects(octavo.verify(compact, model, null, options), /calibration data/);
+    await small.dispose();
+  });
+
   test(`use after disposal throws; disposing twice does not ${where}`, async () => {
     const session = await octavo.InferenceSession.create(model, options);
     assert.equal(session.memoryBytes, undefined);

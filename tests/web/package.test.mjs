@@ -91,7 +91,7 @@ test("sizes over the wire (gzip -9)", () => {
   const entries = {
     octavo: /^runtime/,
     octavo_runtime:
-      /^(worker|model|quantize|config|progress|autotune|calibration|diagnose|recipe|schema|index|threads)/,
+      /^(worker|model|quantize|config|progress|autotune|calibration|diagnose|verify|recipe|schema|index|threads)/,
   };
   for (const [entry, others] of Object.entries(entries)) {
     const scripts = readdirSync(dist).filter((name) => name.endsWith(".js") && !others.test(name));

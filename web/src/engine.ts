@@ -69,6 +69,20 @@ interface CalibratedHandle extends Handle {
 interface QuantizerHandle extends CalibratedHandle {
   finish(): OrError<Quantized>;
 }
+/** What a quantized file says of itself, and whether it could be made again. */
+export interface Verdict {
+  difference: string;
+  version: string;
+  recipe: string;
+  model: string;
+  data: string;
+  samples: number;
+  deterministic: boolean;
+}
+interface VerifierHandle extends CalibratedHandle {
+  samples(): number;
+  verdict(): OrError<Verdict>;
+}
 type Outcome = { accuracy: number; latencyMs?: number } | { error: string };
 interface TunerHandle extends CalibratedHandle {
   wantsBaseline(): boolean;
@@ -95,6 +109,7 @@ export interface OctavoModule {
     config: string,
     deterministic: boolean,
   ): OrError<QuantizerHandle>;
+  createVerifier?(model: ModelHandle, file: Uint8Array): OrError<VerifierHandle>;
   createTuner?(model: ModelHandle, config: string, resume: string): OrError<TunerHandle>;
   createDiagnoser?(float: ModelHandle, quantized: ModelHandle): OrError<DiagnoserHandle>;
   schema?(): string;
@@ -220,6 +235,17 @@ export class Engine {
   }
   finish(quantizer: number): WireObject & { report: QuantizeReport } {
     return this.#quantized(check(this.#get<QuantizerHandle>(quantizer).finish()));
+  }
+
+  createVerifier(model: number, file: Uint8Array): number {
+    return this.#keep(check(this.module.createVerifier!(this.#get<ModelHandle>(model), file)));
+  }
+  /** How many the file was calibrated on. */
+  samples(verifier: number): number {
+    return this.#get<VerifierHandle>(verifier).samples();
+  }
+  verdict(verifier: number): Verdict {
+    return check(this.#get<VerifierHandle>(verifier).verdict());
   }
 
   createTuner(model: number, config: string, resume: string): number {

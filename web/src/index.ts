@@ -22,9 +22,12 @@ export type {
   DiagnoseOptions,
   Diagnosis,
   OpDiagnosis,
+  OpSensitivity,
   TensorComparison,
   TensorDiagnosis,
 } from "./diagnose.js";
+export { verify } from "./verify.js";
+export type { Verification, VerifyOptions } from "./verify.js";
 export { InferenceSession, Model, QuantizedModel } from "./model.js";
 export type { LoadOptions, OnnxOptions } from "./model.js";
 export type { Inspection, NodeReport, QuantizeReport } from "./engine.js";
