@@ -111,22 +111,64 @@ TEST_F(DiagnosisTest, WeightsAndActivationsAreToldApart) {
       -sources->both_sqnr_db, 1.5);
 }
 
+TEST_F(DiagnosisTest, OperatorsAreRankedByWhatTheyCostAlone) {
+  SensitivityRanker ranker(float_, quantized_);
+  RandomLoader data(float_.graph(), 6);
+  while (const auto feeds = *data.next()) ASSERT_TRUE(ranker.observe(*feeds));
+  int64_t last = 0;
+  const auto found = ranker.finish([&](int64_t done, int64_t total) {
+    EXPECT_EQ(total, 3);
+    last = done;
+    return true;
+  });
+  ASSERT_TRUE(found) << found.error().to_string();
+  EXPECT_EQ(last, 3);
+  ASSERT_EQ(found->size(), 3u);
+  const OpSensitivity& worst = found->front();
+  EXPECT_EQ(worst.node, "conv2");
+  EXPECT_LT(worst.sqnr_db, (*found)[1].sqnr_db - 3);
+  EXPECT_LT(worst.weights_sqnr_db, worst.activations_sqnr_db) << "its weights are coarse";
+  EXPECT_NEAR(worst.sqnr_db, diagnosed().outputs[0].sqnr_db, 1) << "it is what the model loses";
+  EXPECT_EQ(ranker.finish([](int64_t, int64_t) { return false; }).error().code,
+            ErrorCode::kCancelled);
+}
+
+// Channels scaled between the layers are scaled back for the float ones around.
+TEST_F(DiagnosisTest, EqualizedOperatorsAreRankedToo) {
+  RandomLoader data(float_.graph(), 8);
+  StaticQuantConfig config;
+  config.weight_granularity = "per_tensor";
+  config.bias_absorption = false;
+  const auto made = quantize_model(float_, config, &data);
+  ASSERT_TRUE(made);
+  SensitivityRanker ranker(float_, made->model);
+  ASSERT_TRUE(ranker.observe(**RandomLoader(float_.graph(), 1).next()));
+  const auto found = ranker.finish();
+  ASSERT_TRUE(found) << found.error().to_string();
+  ASSERT_EQ(found->size(), 3u);
+  EXPECT_NE(made->model.graph().find_value("conv1_equalized"), kNoValue);
+  for (const OpSensitivity& op : *found) EXPECT_GT(op.sqnr_db, 20) << op.node;
+}
+
 TEST_F(DiagnosisTest, TheReportStandsAlone) {
   Report report{.float_model = "a<b>.onnx", .quantized_model = "b.onnx", .data = "d"};
   report.diagnosis = diagnosed();
   report.sources = ErrorSources{30, 20, 19};
+  report.sensitivity = {{"conv2", "Conv", 12, 13, 25}};
   const std::string html = report_html(report);
   EXPECT_EQ(html.find("http"), std::string::npos) << "nothing is fetched";
   EXPECT_EQ(html.find("<script"), std::string::npos);
   EXPECT_EQ(html.find("a<b>"), std::string::npos) << "names are escaped";
   EXPECT_NE(html.find("a&lt;b&gt;.onnx"), std::string::npos);
-  for (const char* part : {"conv2", "class=\"cut\"", "activations only", "Distributions"}) {
+  for (const char* part :
+       {"conv2", "class=\"cut\"", "activations only", "Distributions", "Sensitivity"}) {
     EXPECT_NE(html.find(part), std::string::npos) << part;
   }
   const auto json = nlohmann::json::parse(report_json(report), nullptr, false);
   ASSERT_TRUE(json.is_object());
   EXPECT_EQ(json["ops"].size(), report.diagnosis.ops.size());
   EXPECT_EQ(json["tensors"][0]["histogram"]["float"].size(), 128u);
+  EXPECT_EQ(json["sensitivity"][0]["activations_sqnr_db"], 25);
   EXPECT_NEAR(json["error_sources"]["weights_sqnr_db"], 30.0, 0);
 }
 

@@ -104,41 +104,30 @@ class JsDiagnoser {
   }
 
   val observe(const val& feeds) {
-    return observe_feeds(feeds, [&](const NamedTensors& tensors) -> Status {
-      OCTAVO_TRY(diagnoser_->observe(tensors));
-      return samples_++ < kSourceSamples ? sources_->observe(tensors) : Status();
-    });
+    return observe_feeds(feeds,
+                         [&](const NamedTensors& tensors) { return reporter_->observe(tensors); });
   }
   /// {json, html}. Names: as the report's reader knows them.
   val finish(const std::string& float_name, const std::string& quantized_name,
              const std::string& data_name) {
     Report report{.float_model = float_name, .quantized_model = quantized_name, .data = data_name};
-    return unwrap(fill(report), [&](bool) {
-      val out = val::object();
-      out.set("json", report_json(report));
-      out.set("html", report_html(report));
-      return out;
-    });
+    if (const Status status = reporter_->finish(report); !status) return to_js(status.error());
+    val out = val::object();
+    out.set("json", report_json(report));
+    out.set("html", report_html(report));
+    return out;
   }
 
  private:
   static Result<std::shared_ptr<JsDiagnoser>> make(const JsModel& reference,
                                                    const JsModel& quantized) {
-    const Model &a = reference.model(), &b = quantized.model();
     auto made = std::make_shared<JsDiagnoser>();
-    OCTAVO_ASSIGN(made->diagnoser_, Diagnoser::create(a, b, thread_pool()));
-    OCTAVO_ASSIGN(made->sources_, ErrorSourceFinder::create(a, b, thread_pool()));
+    OCTAVO_ASSIGN(made->reporter_,
+                  Reporter::create(reference.model(), quantized.model(), thread_pool()));
     return made;
   }
-  Result<bool> fill(Report& report) {
-    OCTAVO_ASSIGN(report.diagnosis, diagnoser_->finish());
-    OCTAVO_ASSIGN(report.sources, sources_->finish());
-    return true;
-  }
 
-  std::optional<Diagnoser> diagnoser_;
-  std::optional<ErrorSourceFinder> sources_;
-  int64_t samples_ = 0;
+  std::optional<Reporter> reporter_;
 };
 
 }  // namespace

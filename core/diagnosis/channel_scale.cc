@@ -4,13 +4,14 @@
 #include <optional>
 
 #include "core/diagnosis/compare.h"
+#include "core/quantization/channel_groups.h"
 #include "runtime/op.h"
 #include "runtime/quantize_view.h"
 
 namespace octavo {
 namespace {
 
-constexpr std::string_view kSuffix = "_equalized";
+constexpr std::string_view kSuffix = kEqualizedSuffix;
 
 using ScaledTensors = std::map<std::string, ScaledTensor>;
 
@@ -63,9 +64,12 @@ std::optional<WeightPair> weight_pair(const Graph& reference, const Graph& graph
   const auto inner = static_cast<size_t>(before.shape.elements(2, before.shape.rank()));
   const auto from = before.constant.data<const float>();
   const auto to = copy->data<float>();
+  const auto rounded = pair.quantized.data<float>();
   for (size_t i = 0; i < from.size(); ++i) {
     const size_t out = i / inner / per_group, in = i / inner % per_group;
-    to[i] = from[i] / (*of_input)[out / (out_channels / groups) * per_group + in];
+    const float factor = (*of_input)[out / (out_channels / groups) * per_group + in];
+    if (factor == 0) rounded[i] = 0;  // what meets a dead channel does not count
+    to[i] = factor == 0 ? 0 : from[i] / factor;
   }
   pair.reference = *std::move(copy);
   return pair;
@@ -78,14 +82,14 @@ ScaledTensors scaled_tensors(const Graph& reference, const Graph& graph) {
     if (output == kNoValue) continue;
     const std::string& name = graph.value(output).name;
     const bool converts = is_conversion(node);
-    if (!name.ends_with(kSuffix) && !converts) continue;
+    if (!name.contains(kSuffix) && !converts) continue;
     const std::string source = name.substr(0, name.find(kSuffix));
     if (reference.find_value(source) == kNoValue) continue;
     if (node.kind != OpKind::kConv) {  // Add, Relu, conversions: as their inputs
       for (const ValueId id : node.inputs) {
         const auto* factors = id == kNoValue ? nullptr : factors_of(scaled, graph.value(id).name);
         if (factors == nullptr) continue;
-        scaled[name] = {source, *factors};
+        scaled[name] = {source, *factors, name.contains(kAbsorbedSuffix)};
         break;
       }
       continue;
@@ -95,8 +99,8 @@ ScaledTensors scaled_tensors(const Graph& reference, const Graph& graph) {
     const auto a = pair->reference.data<const float>(), b = pair->quantized.data<const float>();
     const auto channels = static_cast<size_t>(pair->reference.shape()[0]);
     const size_t length = a.size() / std::max<size_t>(channels, 1);
-    std::vector<float> factors(channels, 1);
-    for (size_t c = 0; c < channels; ++c) {  // least squares
+    std::vector<float> factors(channels, 0);  // 0: of a dead channel
+    for (size_t c = 0; c < channels; ++c) {   // least squares
       double ab = 0, aa = 0;
       for (size_t i = c * length; i < (c + 1) * length; ++i) {
         ab += static_cast<double>(a[i]) * b[i];
@@ -104,9 +108,35 @@ ScaledTensors scaled_tensors(const Graph& reference, const Graph& graph) {
       }
       if (aa > 0 && ab > 0) factors[c] = static_cast<float>(ab / aa);
     }
-    scaled[name] = {source, std::move(factors)};
+    scaled[name] = {source, std::move(factors), name.contains(kAbsorbedSuffix)};
   }
   return scaled;
+}
+
+std::vector<std::string> float_names(const Graph& reference, const Graph& graph,
+                                     const std::map<std::string, ScaledTensor>& scaled) {
+  std::vector<std::string> names(graph.values.size());
+  std::map<std::string, bool> known;
+  for (const Value& value : reference.values) {
+    known[value.name] = value.dtype == DType::kF32 && !value.constant.present();
+  }
+  const auto is_known = [&](const std::string& name) {
+    const auto found = known.find(name);
+    return found != known.end() && found->second;
+  };
+  for (size_t v = 0; v < names.size(); ++v) {
+    const std::string& name = graph.values[v].name;
+    const auto found = scaled.find(name);
+    if (is_known(name) || (found != scaled.end() && !found->second.shifted)) names[v] = name;
+  }
+  for (const Node& node : graph.nodes) {
+    if (!is_conversion(node) || node.inputs.size() != 1) continue;
+    std::string& from = names[static_cast<size_t>(node.inputs[0])];
+    std::string& to = names[static_cast<size_t>(node.outputs[0])];
+    if (to.empty()) to = from;
+    if (from.empty()) from = to;
+  }
+  return names;
 }
 
 }  // namespace octavo

@@ -14,11 +14,17 @@ namespace octavo {
 /// A tensor of the float model times one factor a channel (axis 1).
 struct ScaledTensor {
   std::string source;
-  std::vector<float> factors;
+  std::vector<float> factors;  // 0: of a channel without weights
+  bool shifted = false;  // by constants that are not known, too: its values cannot be compared
 };
 
 /// By the name of the quantized model's tensor. Only tensors whose factors follow from weights.
 std::map<std::string, ScaledTensor> scaled_tensors(const Graph& reference, const Graph& quantized);
+
+/// By ValueId of `quantized`: the name of the tensor that the value stands for: the float model's,
+/// or that of a scaled one. Empty: none.
+std::vector<std::string> float_names(const Graph& reference, const Graph& quantized,
+                                     const std::map<std::string, ScaledTensor>& scaled);
 
 /// `tensor` (f32) with its channels multiplied; unchanged where the factors do not fit its shape.
 Result<Tensor> scale_channels(const Tensor& tensor, const std::vector<float>& factors);

@@ -177,7 +177,8 @@ Comparer::State::State(Session a, Session b, std::map<std::string, ScaledTensor>
   std::erase_if(common, [&](const auto& entry) { return !of_b_graph.contains(entry.first); });
   std::map<std::string, TensorSums> shown = hook ? of_a_graph : common;  // of model a
   for (const auto& [name, tensor] : scaled) {
-    if (!of_b_graph.contains(name) || !of_a_graph.contains(tensor.source)) continue;
+    if (tensor.shifted || !of_b_graph.contains(name) || !of_a_graph.contains(tensor.source))
+      continue;
     common[name];
     shown[tensor.source];
     scaled_names[tensor.source] = name;

@@ -98,32 +98,6 @@ Status scale_rows(Tensor& weights, const std::vector<float>& factors) {
   return {};
 }
 
-// By ValueId: the float model's tensor that a value of the quantized model stands for; empty: none.
-std::vector<std::string> float_names(const Graph& graph, const Graph& reference,
-                                     const std::map<std::string, ScaledTensor>& scaled) {
-  std::vector<std::string> names(graph.values.size());
-  std::map<std::string, bool> known;
-  for (const Value& value : reference.values) {
-    known[value.name] = value.dtype == DType::kF32 && !value.constant.present();
-  }
-  const auto is_known = [&](const std::string& name) {
-    const auto found = known.find(name);
-    return found != known.end() && found->second;
-  };
-  for (size_t v = 0; v < names.size(); ++v) {
-    const std::string& name = graph.values[v].name;
-    if (is_known(name) || scaled.contains(name)) names[v] = name;
-  }
-  for (const Node& node : graph.nodes) {
-    if (!is_conversion(node) || node.inputs.size() != 1) continue;
-    std::string& from = names[static_cast<size_t>(node.inputs[0])];
-    std::string& to = names[static_cast<size_t>(node.outputs[0])];
-    if (to.empty()) to = from;
-    if (from.empty()) from = to;
-  }
-  return names;
-}
-
 // The real numbers that the integers of a tensor reach, and how many of the float model's lie
 // outside: half a step beyond the last integer still rounds to it.
 struct Thresholds : ReachableRange {
@@ -174,7 +148,7 @@ Result<Diagnoser> Diagnoser::create(const Model& float_model, const Model& quant
   OCTAVO_ASSIGN(Session session_b, quantized.create_session({.pool = pool}));
   const Graph &reference = session_a.graph(), &graph = session_b.graph();
   auto scaled = scaled_tensors(reference, graph);
-  const std::vector<std::string> names = float_names(graph, reference, scaled);
+  const std::vector<std::string> names = float_names(reference, graph, scaled);
 
   for (const Node& node : graph.nodes) {
     if (is_conversion(node)) continue;

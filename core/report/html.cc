@@ -52,6 +52,7 @@ summary{cursor:pointer;color:var(--soft);margin:14px 0}
 constexpr double kTopDb = 60;      // longer bars tell nothing more
 constexpr size_t kOpenCards = 12;  // histograms shown at once
 constexpr size_t kWorstOps = 5;    // marked in the chart
+constexpr size_t kOpenOps = 20;    // in the ranking
 
 std::string tile(std::string_view value, std::string_view label) {
   return concat("<div class=\"tile\"><b>", escape(value), "</b><span>", escape(label),
@@ -101,6 +102,52 @@ std::string sources_section(const ErrorSources& sources) {
           : "Quantizing the activations costs more: another range algorithm, asymmetric "
             "activations, equalization or smoothing help.",
       "</p>", std::move(draw).finish());
+}
+
+// What each operator alone costs the output, the worst first.
+std::string sensitivity_section(std::span<const OpSensitivity> ops) {
+  if (ops.empty()) return "";
+  const double best = std::max(ops.back().sqnr_db, 1.0);
+  const double left = 330, width = 500, row = 19, columns[] = {890, 960, 1040};
+  const size_t shown = std::min(ops.size(), kOpenOps);
+  const auto chart = [&](std::span<const OpSensitivity> part) {
+    const double bottom = 24 + row * static_cast<double>(part.size());
+    Drawing draw(1060, bottom + 10, "Sensitivity of every operator");
+    for (const double db : ticks(0, best, 5)) {
+      const double x = left + width * db / best;
+      draw.line(x, 20, x, bottom, "axis");
+      draw.text(x, 12, concat(number_text(db, 0), " dB"), "middle");
+    }
+    const char* const titles[] = {"alone", "weights", "activations"};
+    for (size_t c = 0; c < std::size(columns); ++c) draw.text(columns[c], 12, titles[c], "end");
+    for (size_t i = 0; i < part.size(); ++i) {
+      const OpSensitivity& op = part[i];
+      const double y = 24 + row * static_cast<double>(i);
+      draw.text(left - 10, y + 11, concat(shorten(op.node, 40), "  ", op.op), "end", "name");
+      draw.rect(left, y + 3, width * std::clamp(op.sqnr_db / best, 0.0, 1.0), 9,
+                static_cast<size_t>(&op - ops.data()) < kWorstOps ? "worst" : "f",
+                concat(op.node, " (", op.op, ")"));
+      const double values[] = {op.sqnr_db, op.weights_sqnr_db, op.activations_sqnr_db};
+      for (size_t c = 0; c < std::size(columns); ++c) {
+        draw.text(columns[c], y + 12, number_text(values[c], 1), "end");
+      }
+    }
+    return concat("<div class=\"scroll\">", std::move(draw).finish(), "</div>");
+  };
+  std::string out = concat(
+      "<h2>Sensitivity</h2><p>SQNR of the first output, in dB, when only this operator is "
+      "quantized "
+      "and everything else is float, on ",
+      kSensitivitySamples,
+      " samples; the most sensitive first. Beside it the same with quantized weights only, and "
+      "what "
+      "quantizing the activations adds to that. Falling back to float helps most at the top.</p>",
+      chart(ops.first(shown)));
+  if (shown < ops.size()) {
+    out += concat("<details><summary>", ops.size() - shown, " more operators</summary>",
+                  chart(ops.subspan(shown)), "</details>");
+  }
+  return out;
 }
 
 // Bars of each operator's own error and of the error that has built up at its output.
@@ -348,6 +395,7 @@ std::string report_html(const Report& report) {
   out += tiles(report);
   if (report.tuning) out += tuning_section(*report.tuning);
   if (report.sources) out += sources_section(*report.sources);
+  out += sensitivity_section(report.sensitivity);
   out += op_section(report.diagnosis);
   out += histogram_section(report.diagnosis);
   out += op_table(report.diagnosis);

@@ -67,6 +67,15 @@ std::string report_json(const Report& report) {
                              {"activations_sqnr_db", report.sources->activations_sqnr_db},
                              {"both_sqnr_db", report.sources->both_sqnr_db}};
   }
+  Json sensitivity = Json::array();
+  for (const OpSensitivity& op : report.sensitivity) {
+    sensitivity.push_back({{"node", op.node},
+                           {"op", op.op},
+                           {"sqnr_db", op.sqnr_db},
+                           {"weights_sqnr_db", op.weights_sqnr_db},
+                           {"activations_sqnr_db", op.activations_sqnr_db}});
+  }
+  json["sensitivity"] = std::move(sensitivity);
   if (report.tuning) json["tuning"] = Json::parse(tuning_json(*report.tuning), nullptr, false);
   json["outputs"] = std::move(outputs);
   json["ops"] = std::move(ops);

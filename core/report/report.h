@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/diagnosis/diagnose.h"
+#include "core/diagnosis/sensitivity.h"
 #include "core/tuning/tuner.h"
 
 namespace octavo {
@@ -14,7 +15,29 @@ struct Report {
   std::string data;
   Diagnosis diagnosis;
   std::optional<ErrorSources> sources = {};
+  std::vector<OpSensitivity> sensitivity = {};  // the most sensitive operator first
   std::optional<TuningResult> tuning = {};
+};
+
+/// Fills a report's diagnosis, sources and sensitivity while the data stream by.
+class Reporter {
+ public:
+  static Result<Reporter> create(const Model& float_model, const Model& quantized,
+                                 const std::shared_ptr<ThreadPool>& pool = nullptr);
+  Status observe(const NamedTensors& feeds);
+  /// `progress`: operators ranked. Error kInvalidArgument if there were no samples.
+  Status finish(Report& report, const ProgressFn& progress = {});
+
+ private:
+  Reporter(Diagnoser diagnoser, ErrorSourceFinder sources, SensitivityRanker ranker)
+      : diagnoser_(std::move(diagnoser)),
+        sources_(std::move(sources)),
+        ranker_(std::move(ranker)) {}
+
+  Diagnoser diagnoser_;
+  ErrorSourceFinder sources_;
+  SensitivityRanker ranker_;
+  int64_t samples_ = 0;
 };
 
 /// A self-contained page: inline styles and SVG, no scripts.

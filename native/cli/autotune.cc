@@ -173,12 +173,9 @@ Result<int> autotune_verb(const Options& options) {
                   .quantized_model = options.output,
                   .data = calib_options.path,
                   .tuning = result};
-    OCTAVO_ASSIGN(report.diagnosis,
-                  diagnose(loaded.model, result.model->model, *calib, {.pool = session.pool}));
-    const std::string text =
-        options.report.ends_with(".json") ? report_json(report) : report_html(report);
     OCTAVO_TRY(
-        write_file(options.report, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}));
+        fill_report(loaded.model, result.model->model, *calib, {.pool = session.pool}, report));
+    OCTAVO_TRY(write_report(report, options.report));
   }
   if (options.json) {
     Json json = Json::parse(tuning_json(result), nullptr, false);

@@ -28,19 +28,7 @@ Result<Report> make_report(const Options& options) {
   QuantizeOptions run;
   OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
   run.pool = session.pool;
-  {
-    Progress progress("report");
-    run.progress = [&](int64_t done, int64_t) {
-      progress.update(done, (data->size() + data->batch() - 1) / data->batch());
-      return true;
-    };
-    OCTAVO_ASSIGN(report.diagnosis, diagnose(reference.model, quantized.model, *data, run));
-  }
-  run.progress = {};
-  DataOptions few = options.data;
-  few.limit = few.limit > 0 ? std::min(few.limit, kSourceSamples) : kSourceSamples;
-  OCTAVO_ASSIGN(const auto some, open_data(few, reference.model.graph()));
-  OCTAVO_ASSIGN(report.sources, error_sources(reference.model, quantized.model, *some, run));
+  OCTAVO_TRY(fill_report(reference.model, quantized.model, *data, run, report));
   return report;
 }
 
@@ -52,13 +40,21 @@ Result<int> report_verb(const Options& options) {
   }
   OCTAVO_ASSIGN(const Report report, make_report(options));
   if (!options.output.empty()) {
-    const std::string text = as_json ? report_json(report) : report_html(report);
-    OCTAVO_TRY(
-        write_file(options.output, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}));
+    OCTAVO_TRY(write_report(report, options.output));
   }
   if (options.json) {
     print_json(Json::parse(report_json(report), nullptr, false));
     return 0;
+  }
+  Table ranking({"node", "op", "alone dB", "weights dB", "activations dB"});
+  for (const OpSensitivity& op : report.sensitivity) {
+    ranking.add({op.node, op.op, format_number(op.sqnr_db, 1), format_number(op.weights_sqnr_db, 1),
+                 format_number(op.activations_sqnr_db, 1)});
+  }
+  if (!ranking.empty()) {
+    std::printf("Output SQNR with one operator quantized, the most sensitive first\n");
+    ranking.print();
+    std::printf("\n");
   }
   Table table({"node", "op", "own dB", "run dB", "weights dB"});
   const auto db = [](const std::optional<double>& value) {
@@ -80,6 +76,28 @@ Result<int> report_verb(const Options& options) {
 }
 
 }  // namespace
+
+Status fill_report(const Model& reference, const Model& quantized, Dataset& data,
+                   const QuantizeOptions& run, Report& report) {
+  OCTAVO_ASSIGN(Reporter reporter, Reporter::create(reference, quantized, run.pool));
+  {
+    Progress progress("report");
+    const int64_t batches = (data.size() + data.batch() - 1) / data.batch();
+    const ProgressFn show = [&](int64_t done, int64_t) {
+      progress.update(done, batches);
+      return true;
+    };
+    OCTAVO_TRY(for_each_sample(data, show,
+                               [&](const NamedTensors& feeds) { return reporter.observe(feeds); }));
+  }
+  Progress progress("rank operators");
+  return reporter.finish(report, progress.fn());
+}
+
+Status write_report(const Report& report, const std::string& path) {
+  const std::string text = path.ends_with(".json") ? report_json(report) : report_html(report);
+  return write_file(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+}
 
 Verb add_report(CLI::App& app) {
   CLI::App* verb = app.add_subcommand(

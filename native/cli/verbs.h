@@ -11,6 +11,10 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+namespace octavo {
+struct Report;
+}
+
 namespace octavo::cli {
 
 using Json = nlohmann::ordered_json;
@@ -54,6 +58,12 @@ Result<std::unique_ptr<Dataset>> open_data(const DataOptions& options, const Gra
 void add_json_flag(CLI::App& app, bool& json);
 /// Prints the verb's one object on stdout. Bytes that are no UTF-8 are replaced.
 void print_json(const Json& object);
+
+/// Fills what a report says of two models on data, showing progress (report.cc).
+Status fill_report(const Model& reference, const Model& quantized, Dataset& data,
+                   const QuantizeOptions& run, Report& report);
+/// As a page, or as JSON if the path ends in .json.
+Status write_report(const Report& report, const std::string& path);
 
 /// "NAME=VALUE" split at the first "=" that leaves one of `names`; VALUE alone if there is one
 /// name. Error kNotFound if no name fits; throws CLI::ValidationError if there is no "=".

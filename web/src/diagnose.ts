@@ -47,6 +47,17 @@ export interface OpDiagnosis {
   ownSqnrDb: number | null;
   weightSqnrDb: number | null;
 }
+/** What one operator alone costs: SQNR of the first output, in dB. */
+export interface OpSensitivity {
+  node: string;
+  op: string;
+  /** The operator quantized, everything else float. */
+  sqnrDb: number;
+  /** Only its weights. */
+  weightsSqnrDb: number;
+  /** What its activations add to that. */
+  activationsSqnrDb: number;
+}
 /** Where a quantized model loses accuracy: what `octavo report` gives. */
 export interface Diagnosis {
   samples: number;
@@ -56,6 +67,8 @@ export interface Diagnosis {
   quantizedConstantBytes: number;
   /** SQNR of the first output, in dB, with only some of the model quantized. */
   errorSources: { weightsSqnrDb: number; activationsSqnrDb: number; bothSqnrDb: number };
+  /** The most sensitive operator first; on the first four samples. */
+  sensitivity: OpSensitivity[];
   outputs: TensorComparison[];
   /** In the graph's order. */
   tensors: TensorDiagnosis[];

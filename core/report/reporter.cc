@@ -1,0 +1,26 @@
+#include "core/report/report.h"
+
+namespace octavo {
+
+Result<Reporter> Reporter::create(const Model& float_model, const Model& quantized,
+                                  const std::shared_ptr<ThreadPool>& pool) {
+  OCTAVO_ASSIGN(Diagnoser diagnoser, Diagnoser::create(float_model, quantized, pool));
+  OCTAVO_ASSIGN(ErrorSourceFinder sources, ErrorSourceFinder::create(float_model, quantized, pool));
+  return Reporter(std::move(diagnoser), std::move(sources),
+                  SensitivityRanker(float_model, quantized, pool));
+}
+
+Status Reporter::observe(const NamedTensors& feeds) {
+  OCTAVO_TRY(diagnoser_.observe(feeds));
+  OCTAVO_TRY(ranker_.observe(feeds));
+  return samples_++ < kSourceSamples ? sources_.observe(feeds) : Status();
+}
+
+Status Reporter::finish(Report& report, const ProgressFn& progress) {
+  OCTAVO_ASSIGN(report.diagnosis, diagnoser_.finish());
+  OCTAVO_ASSIGN(report.sources, sources_.finish());
+  OCTAVO_ASSIGN(report.sensitivity, ranker_.finish(progress));
+  return {};
+}
+
+}  // namespace octavo
