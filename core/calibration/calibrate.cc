@@ -1,20 +1,16 @@
 #include "core/calibration/calibrate.h"
 
+#include <algorithm>
+
 namespace octavo {
 namespace {
 
 class CollectingObserver : public Observer {
  public:
   CollectingObserver(const Graph& graph, Calibration& calibration)
-      : graph_(graph), calibration_(calibration) {
-    for (const ValueId id : graph.inputs) is_input_.push_back(id);
-  }
+      : graph_(graph), calibration_(calibration) {}
 
-  // Graph inputs are collected from the feeds.
-  bool wants(ValueId value) const override {
-    return collector(value) != nullptr &&
-           std::find(is_input_.begin(), is_input_.end(), value) == is_input_.end();
-  }
+  bool wants(ValueId value) const override { return collector(value) != nullptr; }
 
   Status on_value(ValueId value, const TensorView& tensor) override {
     auto status = collector(value)->observe(tensor);
@@ -41,15 +37,6 @@ class CollectingObserver : public Observer {
     }
   }
 
-  Status observe_feeds(const NamedTensors& feeds) {
-    for (const auto& [name, tensor] : feeds) {
-      const ValueId id = graph_.find_value(name);
-      if (id == kNoValue || collector(id) == nullptr || wants(id)) continue;
-      OCTAVO_TRY(collector(id)->observe(tensor.view()));
-    }
-    return {};
-  }
-
  private:
   Collector* collector(ValueId value) const {
     const auto index = static_cast<size_t>(value);
@@ -58,21 +45,25 @@ class CollectingObserver : public Observer {
 
   const Graph& graph_;
   Calibration& calibration_;
-  std::vector<ValueId> is_input_;
 };
 
-class Both final : public Observer {
+class Observers final : public Observer {
  public:
-  Both(Observer& first, Observer& second) : first_(first), second_(second) {}
-  bool wants(ValueId value) const override { return first_.wants(value) || second_.wants(value); }
+  Observers(Observer& first, std::span<Observer* const> others) : all_{&first} {
+    all_.insert(all_.end(), others.begin(), others.end());
+  }
+  bool wants(ValueId value) const override {
+    return std::ranges::any_of(all_, [&](const Observer* one) { return one->wants(value); });
+  }
   Status on_value(ValueId value, const TensorView& tensor) override {
-    if (first_.wants(value)) OCTAVO_TRY(first_.on_value(value, tensor));
-    return second_.wants(value) ? second_.on_value(value, tensor) : Status();
+    for (Observer* one : all_) {
+      if (one->wants(value)) OCTAVO_TRY(one->on_value(value, tensor));
+    }
+    return {};
   }
 
  private:
-  Observer& first_;
-  Observer& second_;
+  std::vector<Observer*> all_;
 };
 
 class SessionCalibrator final : public Calibrator {
@@ -82,9 +73,9 @@ class SessionCalibrator final : public Calibrator {
         calibration_(std::move(calibration)),
         observer_(session_.graph(), calibration_) {}
 
-  Status observe(const NamedTensors& feeds, Observer* also) override {
-    OCTAVO_TRY(check_finite_feeds(feeds, calibration_.samples));
-    auto status = run(feeds, also);
+  Status observe(const NamedTensors& feeds, std::span<Observer* const> also) override {
+    Observers all(observer_, also);
+    auto status = observe_sample(session_, feeds, calibration_.samples, all);
     if (!status) {
       observer_.discard();
       return status;
@@ -97,15 +88,6 @@ class SessionCalibrator final : public Calibrator {
   }
 
  private:
-  Status run(const NamedTensors& feeds, Observer* also) {
-    Both both(observer_, also == nullptr ? observer_ : *also);
-    Observer* observer = also == nullptr ? &observer_ : static_cast<Observer*>(&both);
-    if (auto outputs = session_.run(feeds, observer); !outputs) {
-      return std::unexpected(std::move(outputs).error());
-    }
-    return observer_.observe_feeds(feeds);
-  }
-
   Session session_;
   Calibration calibration_;
   CollectingObserver observer_;

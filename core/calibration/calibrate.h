@@ -30,8 +30,8 @@ class Calibrator {
   virtual ~Calibrator() = default;
   /// Errors: kInvalidData (NaN or infinity in the feeds or in a computed tensor, naming tensor and
   /// sample), and those of Session::run. The sample then counts for nothing.
-  /// `also` sees the values that it wants, too.
-  virtual Status observe(const NamedTensors& feeds, Observer* also = nullptr) = 0;
+  /// `also` see the values that they want, too.
+  virtual Status observe(const NamedTensors& feeds, std::span<Observer* const> also = {}) = 0;
   virtual const Calibration& calibration() const = 0;
   /// What was collected; nothing more can be observed.
   virtual std::shared_ptr<const Calibration> take() = 0;

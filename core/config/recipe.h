@@ -19,7 +19,8 @@ using QuantConfig = std::variant<StaticQuantConfig,     //
                                  RTNConfig,             //
                                  GPTQConfig,            //
                                  AWQConfig,             //
-                                 HQQConfig>;
+                                 HQQConfig,             //
+                                 AdaroundConfig>;
 
 struct Recipe {
   /// Applied one after another. Default: static quantization.

@@ -1,10 +1,22 @@
 #include "core/config/static_quant_config.h"
 
 namespace octavo {
+namespace {
+
+std::vector<OptionDef> with_rounding(std::vector<OptionDef> fields) {
+  for (OptionDef& option : rounding_options<StaticQuantConfig>()) {
+    fields.push_back(std::move(option));
+  }
+  fields.push_back(
+      white_list_option("Operator types and node names (exact or glob) to quantize; * means all"));
+  return fields;
+}
+
+}  // namespace
 
 std::span<const OptionDef> StaticQuantConfig::fields() {
   using C = StaticQuantConfig;
-  static const std::vector<OptionDef> kFields = {
+  static const std::vector<OptionDef> kFields = with_rounding({
       {.name = "scheme",
        .help = "Another toolkit's formulas: decides types, symmetry, narrow and reduced ranges; "
                "custom: the options do",
@@ -91,12 +103,27 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
        .in = option_in<&C::equalization>,
        .choices = {"auto", "none", "cross_layer", "channels"},
        .in_local = false},
+      {.name = "bias_absorption",
+       .help = "With cross-layer equalization: what channels are always above zero by goes from "
+               "their layer's bias into those of the layers behind",
+       .in = option_in<&C::bias_absorption>,
+       .in_local = false},
+      {.name = "absorption_deviations",
+       .help = "bias_absorption: always means so many standard deviations below the mean",
+       .in = option_in<&C::absorption_deviations>,
+       .min = 0,
+       .max = 100,
+       .in_local = false},
       {.name = "bias_correction",
        .help = "Takes the shift that rounded weights cause in the mean from the biases",
        .in = option_in<&C::bias_correction>,
        .in_local = false},
-      white_list_option("Operator types and node names (exact or glob) to quantize; * means all"),
-  };
+      {.name = "rounding",
+       .help = "How weights are rounded: to the nearest integer, or adaround: learned such that "
+               "each layer's output stays near the float one's",
+       .in = option_in<&C::rounding>,
+       .choices = {"nearest", "adaround"}},
+  });
   return kFields;
 }
 

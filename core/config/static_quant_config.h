@@ -1,11 +1,11 @@
 // Static quantization: integer weights and activations, ranges from calibration data.
 #pragma once
 
-#include "core/config/option.h"
+#include "core/config/rounding_options.h"
 
 namespace octavo {
 
-struct StaticQuantConfig : Config<StaticQuantConfig> {
+struct StaticQuantConfig : RoundingOptions<Config<StaticQuantConfig>> {
   static constexpr const char* kName = "static_quant";
   static std::span<const OptionDef> fields();
 
@@ -29,7 +29,10 @@ struct StaticQuantConfig : Config<StaticQuantConfig> {
   std::string io_dtype = "fp32";
   bool integer_only = false;
   std::string equalization = "auto";
+  bool bias_absorption = true;
+  double absorption_deviations = 3;
   bool bias_correction = true;
+  std::string rounding = "nearest";
 };
 
 /// Sets the options that `config.scheme` decides, in local configs too.

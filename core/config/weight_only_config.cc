@@ -102,4 +102,16 @@ std::span<const OptionDef> HQQConfig::fields() {
   return kFields;
 }
 
+std::span<const OptionDef> AdaroundConfig::fields() {
+  using C = AdaroundConfig;
+  static const std::vector<OptionDef> kFields = [] {
+    std::vector<OptionDef> own = rounding_options<C>();
+    own.push_back({.name = "mse",
+                   .help = "Narrows a group's range where that lessens its error",
+                   .in = option_in<&C::mse>});
+    return with_common<C>(std::move(own));
+  }();
+  return kFields;
+}
+
 }  // namespace octavo

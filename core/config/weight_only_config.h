@@ -1,7 +1,7 @@
 // Weight-only quantization: integer weights in groups with a scale each, float activations.
 #pragma once
 
-#include "core/config/option.h"
+#include "core/config/rounding_options.h"
 
 namespace octavo {
 
@@ -51,6 +51,13 @@ struct HQQConfig : WeightOnlyConfig<HQQConfig> {
   double beta = 10;
   double kappa = 1.01;
   int64_t iters = 20;
+};
+
+/// Nagel et al. 2020: learns whether each weight is rounded up or down.
+struct AdaroundConfig : RoundingOptions<WeightOnlyConfig<AdaroundConfig>> {
+  static constexpr const char* kName = "adaround";
+  static std::span<const OptionDef> fields();
+  bool mse = false;
 };
 
 }  // namespace octavo

@@ -130,18 +130,18 @@ class GroupFinder {
   std::vector<ValueId> parents_;              // union-find over values
 };
 
-void rename(Graph& graph, ValueId id) {
+void rename(Graph& graph, ValueId id, std::string_view suffix) {
   std::string name = graph.value(id).name;
   do {
-    name += "_equalized";
+    name += suffix;
   } while (graph.find_value(name) != kNoValue);
   graph.value(id).name = std::move(name);
 }
 
 }  // namespace
 
-void rename_values(Graph& graph, const ChannelGroup& group) {
-  for (const ValueId value : group.values) rename(graph, value);
+void rename_values(Graph& graph, const ChannelGroup& group, std::string_view suffix) {
+  for (const ValueId value : group.values) rename(graph, value, suffix);
 }
 
 std::vector<ChannelGroup> find_channel_groups(const Graph& graph, const Annotation& annotation,

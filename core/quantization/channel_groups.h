@@ -35,7 +35,10 @@ Status scale_constant(Graph& graph, ValueId id, int axis, std::span<const float>
 
 /// Multiplies the group's channels by factors[c].
 Status scale_channels(Graph& graph, const ChannelGroup& group, std::span<const float> factors);
+/// What the names of values end with whose channels were scaled, and shifted.
+inline constexpr std::string_view kEqualizedSuffix = "_equalized", kAbsorbedSuffix = "_absorbed";
 /// New names for the group's values, which are not comparable with the float model's any more.
-void rename_values(Graph& graph, const ChannelGroup& group);
+void rename_values(Graph& graph, const ChannelGroup& group,
+                   std::string_view suffix = kEqualizedSuffix);
 
 }  // namespace octavo

@@ -39,8 +39,7 @@ std::vector<double> divided(std::vector<double> sums, int64_t count) {
 }  // namespace
 
 ChannelStats::ChannelStats(const Graph& graph, std::span<const ChannelInput> watched)
-    : sums_(graph.values.size()), is_input_(graph.values.size(), false) {
-  for (const ValueId id : graph.inputs) is_input_[static_cast<size_t>(id)] = true;
+    : sums_(graph.values.size()) {
   for (const auto& [value, axis, bound] : watched) {
     sums_[static_cast<size_t>(value)].axis = axis;
     sums_[static_cast<size_t>(value)].bound = bound;
@@ -56,16 +55,7 @@ bool ChannelStats::any() const {
 
 bool ChannelStats::wants(ValueId value) const {
   const auto v = static_cast<size_t>(value);
-  return v < sums_.size() && sums_[v].axis >= 0 && !is_input_[v];
-}
-
-Status ChannelStats::add_feeds(const Graph& graph, const NamedTensors& feeds) {
-  for (const auto& [name, tensor] : feeds) {
-    const ValueId id = graph.find_value(name);
-    if (id == kNoValue || sums_[static_cast<size_t>(id)].axis < 0) continue;
-    OCTAVO_TRY(on_value(id, tensor.view()));
-  }
-  return {};
+  return v < sums_.size() && sums_[v].axis >= 0;
 }
 
 Status ChannelStats::on_value(ValueId value, const TensorView& tensor) {
@@ -128,6 +118,18 @@ void ChannelStats::scale(ValueId value, std::span<const float> factors) {
     sums.sum[c] *= factors[c];
     sums.squares[c] *= static_cast<double>(factors[c]) * factors[c];
     sums.ranges[c] = {sums.ranges[c].min * factors[c], sums.ranges[c].max * factors[c]};
+  }
+}
+
+void ChannelStats::shift(ValueId value, std::span<const float> constants) {
+  Sums& sums = sums_[static_cast<size_t>(value)];
+  if (sums.sum.size() != constants.size()) return;
+  const auto count = static_cast<double>(sums.count);
+  for (size_t c = 0; c < constants.size(); ++c) {
+    const double by = constants[c];
+    sums.squares[c] += by * by * count - 2 * by * sums.sum[c];
+    sums.sum[c] -= by * count;
+    sums.ranges[c] = {sums.ranges[c].min - constants[c], sums.ranges[c].max - constants[c]};
   }
 }
 

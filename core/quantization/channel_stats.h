@@ -24,10 +24,10 @@ class ChannelStats : public Observer {
 
   /// False if there is nothing to watch.
   bool any() const;
-  /// Graph inputs are not shown to observers.
-  Status add_feeds(const Graph& graph, const NamedTensors& feeds);
   /// Channel c of the value is multiplied by factors[c].
   void scale(ValueId value, std::span<const float> factors);
+  /// constants[c] is taken from channel c of the value.
+  void shift(ValueId value, std::span<const float> constants);
 
   // Of each channel of a value; empty if it was not seen.
   std::vector<double> mean(ValueId value) const;
@@ -56,7 +56,6 @@ class ChannelStats : public Observer {
   static void add_run(size_t channel, std::span<const float> run, Sums& sums);
 
   std::vector<Sums> sums_;  // by ValueId
-  std::vector<bool> is_input_;
 };
 
 }  // namespace octavo

@@ -55,12 +55,15 @@ void want_channel_ranges(const Graph& graph, const Annotation& annotation,
 }
 
 Status equalize_channels(Graph& graph, const Annotation& annotation, const Calibration& calibration,
-                         ChannelStats& stats) {
+                         ChannelStats& stats, WeightRounder& rounder) {
   for (const ChannelGroup& group : find_channel_groups(graph, annotation, kActivationRules)) {
     const std::vector<float> up = choose_factors(group, annotation, calibration);
     if (std::ranges::all_of(up, [](float factor) { return factor == 1; })) continue;
     OCTAVO_TRY(scale_channels(graph, group, up));
-    for (const ValueId value : group.values) stats.scale(value, up);
+    for (const ValueId value : group.values) {
+      stats.scale(value, up);
+      rounder.scale(value, up);
+    }
     rename_values(graph, group);
   }
   return {};

@@ -18,6 +18,7 @@
 #include "core/calibration/calibrate.h"
 #include "core/quantization/annotate.h"
 #include "core/quantization/channel_stats.h"
+#include "core/quantization/weight_rounding.h"
 
 namespace octavo {
 
@@ -30,8 +31,9 @@ void want_channel_ranges(const Graph& graph, const Annotation& annotation,
                          std::vector<WantedValue>& wanted);
 
 /// Scales constants in place: no id changes, and the ranges of whole tensors stay as calibrated.
-/// Equalized values are not comparable with the float model's and get new names. Scales `stats`.
+/// Equalized values are not comparable with the float model's and get new names. Scales `stats` and
+/// what `rounder` has seen.
 Status equalize_channels(Graph& graph, const Annotation& annotation, const Calibration& calibration,
-                         ChannelStats& stats);
+                         ChannelStats& stats, WeightRounder& rounder);
 
 }  // namespace octavo

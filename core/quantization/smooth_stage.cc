@@ -69,14 +69,13 @@ class SmoothStage final : public Stage {
       watched.push_back({node.inputs[0], layer->data_axis < 0 ? rank - 1 : layer->data_axis});
     }
     stage->stats_.emplace(graph, watched);
-    OCTAVO_ASSIGN(stage->session_, Session::create(input.graph, {.pool = input.pool}));
+    OCTAVO_ASSIGN(stage->session_, Session::create(input.graph, input.session_options()));
     return stage;
   }
 
   int passes() const override { return stats_->any() ? 1 : 0; }
   Status observe(const NamedTensors& feeds) override {
     OCTAVO_TRY(observe_sample(*session_, feeds, samples_, *stats_));
-    OCTAVO_TRY(stats_->add_feeds(*input_.graph, feeds));
     ++samples_;
     return {};
   }

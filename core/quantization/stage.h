@@ -49,5 +49,6 @@ Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const RTNConf
 Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const GPTQConfig& config);
 Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const AWQConfig& config);
 Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const HQQConfig& config);
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const AdaroundConfig& config);
 
 }  // namespace octavo

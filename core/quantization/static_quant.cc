@@ -200,11 +200,12 @@ class ParamsChooser {
 class Rewriter {
  public:
   Rewriter(const Graph& graph, const Annotation& annotation, std::vector<TensorQuant> quants,
-           const ChannelStats* stats, QuantizeReport& report)
+           const ChannelStats* stats, const WeightRounder& rounder, QuantizeReport& report)
       : source_(graph),
         annotation_(annotation),
         quants_(std::move(quants)),
         stats_(stats),
+        rounder_(rounder),
         report_(report) {}
 
   Result<Graph> run() {
@@ -218,7 +219,7 @@ class Rewriter {
     }
     if (annotation_.io_dtype != DType::kF32) OCTAVO_TRY(make_inputs_integers());
     for (size_t n = 0; n < source_.nodes.size(); ++n) {
-      auto status = rewrite(source_.nodes[n], annotation_.nodes[n]);
+      auto status = rewrite(static_cast<NodeId>(n), annotation_.nodes[n]);
       if (!status) {
         Error error = std::move(status).error();
         if (error.node.empty()) error.node = source_.nodes[n].name;
@@ -315,7 +316,8 @@ class Rewriter {
     return id;
   }
 
-  Status rewrite(const Node& source, const NodeAnnotation& a) {
+  Status rewrite(NodeId id, const NodeAnnotation& a) {
+    const Node& source = source_.node(id);
     NodeReport& report = report_.nodes.emplace_back();
     report.name = source.name;
     report.op = std::string(op_name(source.kind));
@@ -337,7 +339,7 @@ class Rewriter {
     const OpDef& op = *find_op(source.kind);
     report.activations = activations_of(node, a);
     if (op.quant.policy == QuantPolicy::kCompute) {
-      OCTAVO_TRY(quantize_weights(op, source, node, a, report));
+      OCTAVO_TRY(quantize_weights(op, id, node, a, report));
     }
     if (!a.float_output) OCTAVO_TRY(drop_redundant_activation(node));
     graph_.nodes.push_back(std::move(node));
@@ -399,8 +401,9 @@ class Rewriter {
     return {};
   }
 
-  Status quantize_weights(const OpDef& op, const Node& source, Node& node, const NodeAnnotation& a,
+  Status quantize_weights(const OpDef& op, NodeId id, Node& node, const NodeAnnotation& a,
                           NodeReport& report) {
+    const Node& source = source_.node(id);
     const auto slot = static_cast<size_t>(op.quant.weight_input);
     const Value weight = source_.value(node.inputs[slot]);
     const int axis = weight_axis(op, node, weight.shape.rank());
@@ -421,12 +424,17 @@ class Rewriter {
       }
     };
     fit();
-    if (stats_ != nullptr && op.quant.bias_input >= 0) {
-      OCTAVO_TRY(correct_bias(source, weight.constant, *quant, bias));
-    }
+    const bool corrects = stats_ != nullptr && op.quant.bias_input >= 0;
+    OCTAVO_ASSIGN(Tensor integers, rounder_.round(id, weight.constant, axis, *quant, corrects));
+    if (corrects) OCTAVO_TRY(correct_bias(source, weight.constant, *quant, integers, bias));
+    const QuantParams corrected = quant->params;
     fit();
+    if (quant->params != corrected) {
+      OCTAVO_ASSIGN(integers, rounder_.round(id, weight.constant, axis, *quant, corrects));
+    }
     warn_of_raised_scales(before, quant->params, node.name);
-    OCTAVO_ASSIGN(const ValueId quantized_weight, weight_constant(node.inputs[slot], *quant));
+    const ValueId quantized_weight =
+        weight_constant(node.inputs[slot], *quant, std::move(integers));
     node.inputs[slot] = quantized_weight;
     if (bias) {
       Tensor stored = bias->real;
@@ -462,8 +470,7 @@ class Rewriter {
 
   // Takes what rounding the weights does to the mean output from the bias, which is made if absent.
   Status correct_bias(const Node& source, const Tensor& weights, const TensorQuant& quant,
-                      std::optional<Bias>& bias) const {
-    OCTAVO_ASSIGN(const Tensor integers, quantize_tensor(weights, quant));
+                      const Tensor& integers, std::optional<Bias>& bias) const {
     OCTAVO_ASSIGN(Tensor rounded, Tensor::create(DType::kF32, weights.shape()));
     OCTAVO_TRY(dequantize_view(integers.view(&quant.params), rounded.data<float>().data()));
     const std::vector<double> shift = output_shift(source_, source, weights, rounded, *stats_);
@@ -495,14 +502,16 @@ class Rewriter {
     }
   }
 
-  // Nodes that share weights share their integers where the parameters agree.
-  Result<ValueId> weight_constant(ValueId source, const TensorQuant& quant) {
+  // Nodes that share weights share their integers where they agree.
+  ValueId weight_constant(ValueId source, const TensorQuant& quant, Tensor integers) {
     for (const ValueId made : weights_[source]) {
       const Value& value = graph_.value(made);
-      if (value.dtype == quant.dtype && *value.quant == quant.params) return made;
+      if (value.dtype == quant.dtype && *value.quant == quant.params &&
+          std::ranges::equal(value.constant.raw_bytes(), integers.raw_bytes())) {
+        return made;
+      }
     }
-    OCTAVO_ASSIGN(Tensor tensor, quantize_tensor(source_.value(source).constant, quant));
-    const ValueId id = add_constant(source_.value(source).name, std::move(tensor),
+    const ValueId id = add_constant(source_.value(source).name, std::move(integers),
                                     std::make_shared<QuantParams>(quant.params));
     weights_[source].push_back(id);
     return id;
@@ -512,6 +521,7 @@ class Rewriter {
   const Annotation& annotation_;
   std::vector<TensorQuant> quants_;  // by ValueId
   const ChannelStats* stats_;        // nullptr: biases are not corrected
+  const WeightRounder& rounder_;
   QuantizeReport& report_;
   Graph graph_;
   std::unordered_set<std::string> names_;
@@ -539,7 +549,7 @@ std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& ann
 
 Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
                              const Calibration& calibration, const ChannelStats* stats,
-                             QuantizeReport& report) {
+                             const WeightRounder& rounder, QuantizeReport& report) {
   for (size_t v = 0; v < graph.values.size(); ++v) {
     const Collector* collector = calibration.collectors[v].get();
     if (collector != nullptr && !collector->seen()) {
@@ -549,7 +559,7 @@ Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
   }
   OCTAVO_ASSIGN(std::vector<TensorQuant> quants,
                 ParamsChooser(graph, annotation, calibration).run());
-  return Rewriter(graph, annotation, std::move(quants), stats, report).run();
+  return Rewriter(graph, annotation, std::move(quants), stats, rounder, report).run();
 }
 
 }  // namespace octavo

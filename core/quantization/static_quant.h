@@ -4,6 +4,7 @@
 #include "core/calibration/calibrate.h"
 #include "core/quantization/annotate.h"
 #include "core/quantization/bias_correction.h"
+#include "core/quantization/weight_rounding.h"
 
 namespace octavo {
 
@@ -15,6 +16,6 @@ std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& ann
 /// Graph inputs and outputs stay float. `stats`: biases are corrected with them; nullptr: not.
 Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
                              const Calibration& calibration, const ChannelStats* stats,
-                             QuantizeReport& report);
+                             const WeightRounder& rounder, QuantizeReport& report);
 
 }  // namespace octavo

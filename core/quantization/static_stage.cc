@@ -4,11 +4,13 @@
 
 #include "core/calibration/data_lint.h"
 #include "core/passes/passes.h"
+#include "core/quantization/bias_absorption.h"
 #include "core/quantization/equalize.h"
 #include "core/quantization/mixed_precision.h"
 #include "core/quantization/stage.h"
 #include "core/quantization/stage_cache.h"
 #include "core/quantization/static_quant.h"
+#include "core/quantization/weight_rounding.h"
 
 namespace octavo {
 namespace {
@@ -68,8 +70,10 @@ class StaticStage final : public Stage {
 
   Status observe(const NamedTensors& feeds) override {
     const bool watches = stats_->any() && (equalizes_layers_ || caches() || corrects_biases());
-    OCTAVO_TRY(calibrator_->observe(feeds, watches ? &*stats_ : nullptr));
-    OCTAVO_TRY(stats_->add_feeds(*graph_, feeds));
+    std::vector<Observer*> also;
+    if (watches) also.push_back(&*stats_);
+    if (rounder_ && rounder_->any()) also.push_back(&rounder_->observer());
+    OCTAVO_TRY(calibrator_->observe(feeds, also));
     if (pass_ == 0) lint_.observe(feeds);
     return {};
   }
@@ -89,9 +93,9 @@ class StaticStage final : public Stage {
     const Calibration& calibration = *collected_->calibration;
     report.samples = calibration.samples;
     report.warnings = warnings_;
-    OCTAVO_ASSIGN(Graph graph,
-                  rewrite_static(*graph_, annotation_, calibration,
-                                 corrects_biases() ? &collected_->stats : nullptr, report));
+    OCTAVO_ASSIGN(Graph graph, rewrite_static(*graph_, annotation_, calibration,
+                                              corrects_biases() ? &collected_->stats : nullptr,
+                                              *rounder_, report));
     const bool any_bf16 = is_bf16(config_) || std::ranges::any_of(config_.local, [](const auto& e) {
                             return is_bf16(e.config);
                           });
@@ -129,10 +133,11 @@ class StaticStage final : public Stage {
       if (equalization() == "channels") want_channel_ranges(*graph_, annotation_, wanted);
     }
     stats_.emplace(*graph_, annotation_);
+    if (!equalizes_layers_) rounder_.emplace(*graph_, annotation_, input_.session_options());
     if (caches()) {
       OCTAVO_ASSIGN(const Collected* found,
                     input_.cache->find_collected(*graph_, input_.deterministic));
-      if (found != nullptr && found->serves(wanted, *stats_)) {
+      if (found != nullptr && found->serves(wanted, *stats_) && !(rounder_ && rounder_->any())) {
         if (pass_ == 0) warnings_ = found->warnings;
         return take(*found);
       }
@@ -152,11 +157,16 @@ class StaticStage final : public Stage {
     if (equalizes_layers_) {
       equalizes_layers_ = false;
       OCTAVO_TRY(equalize_layers(*equalized, annotation_, found.stats));
+      if (config_.bias_absorption) {
+        OCTAVO_TRY(
+            absorb_biases(*equalized, annotation_, config_.absorption_deviations, found.stats));
+      }
       graph_ = std::move(equalized);
       return begin_pass();
     }
     if (equalization() == "channels") {
-      OCTAVO_TRY(equalize_channels(*equalized, annotation_, *found.calibration, found.stats));
+      OCTAVO_TRY(
+          equalize_channels(*equalized, annotation_, *found.calibration, found.stats, *rounder_));
       graph_ = std::move(equalized);
     }
     collected_ = std::move(found);
@@ -175,6 +185,7 @@ class StaticStage final : public Stage {
   Annotation annotation_;
   bool equalizes_layers_ = false;           // what the pass at work is for
   std::optional<ChannelStats> stats_;       // of the pass at work
+  std::optional<WeightRounder> rounder_;    // by the last pass
   std::unique_ptr<Calibrator> calibrator_;  // of the pass at work
   std::optional<Collected> collected_;      // by the last pass
   DataLint lint_;

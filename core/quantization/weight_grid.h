@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "core/quantization/moments.h"
 #include "core/quantization/params.h"
 #include "runtime/parallel.h"
 
@@ -67,14 +68,6 @@ struct HqqOptions {
 /// Round to nearest with zero points (asymmetric) that make sum |error|^p small.
 void half_quadratic(WeightMatrix& matrix, const WeightGrid& grid, const HqqOptions& options,
                     ThreadPool* pool);
-
-/// Second moments of a layer's inputs: sum of x x^T over rows x of its input, upper triangle.
-struct Moments {
-  size_t columns = 0;
-  std::vector<double> sums;  // columns x columns, only j >= i is filled
-  int64_t rows = 0;
-  double diagonal(size_t i) const { return sums[i * columns + i]; }
-};
 
 struct GptqOptions {
   double percdamp = 0.01;

@@ -1,5 +1,6 @@
 // Weight-only quantization as a stage: weights become integers in groups behind DequantizeLinear,
-// activations stay float. RTN and HQQ need no data; GPTQ and AWQ watch the inputs of the layers.
+// activations stay float. RTN and HQQ need no data; GPTQ, AWQ and AdaRound watch the layers'
+// inputs.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -7,6 +8,7 @@
 #include "core/calibration/calibrate.h"
 #include "core/config/weight_only_config.h"
 #include "core/graph_edit.h"
+#include "core/quantization/adaround.h"
 #include "core/quantization/annotate.h"
 #include "core/quantization/input_scale.h"
 #include "core/quantization/stage.h"
@@ -14,9 +16,6 @@
 
 namespace octavo {
 namespace {
-
-// Rows of a layer's input that are taken of each sample, spread evenly over it.
-constexpr int64_t kRowsOfSample = 256;
 
 // One constant weight tensor of a node.
 struct Target {
@@ -26,6 +25,7 @@ struct Target {
   bool transposed = false;  // columns x rows instead of rows x columns
   ValueId data = kNoValue;  // whose channels meet the columns; kNoValue: not watched
   int data_axis = -1;
+  std::optional<size_t> moments = {};  // the observer's number
 };
 
 bool has_kernel_one(const Shape& weight) {
@@ -81,65 +81,6 @@ std::vector<Target> targets_of(const Graph& graph, NodeId id, std::string& why_n
   return {};
 }
 
-// Collects second moments of the rows of watched values.
-class MomentsObserver : public Observer {
- public:
-  void watch(ValueId value, int axis) { wanted_.try_emplace(value, axis); }
-  bool any() const { return !wanted_.empty(); }
-  const Moments* moments(ValueId value) const {
-    const auto found = moments_.find(value);
-    return found == moments_.end() || found->second.rows == 0 ? nullptr : &found->second;
-  }
-  Status add_feeds(const Graph& graph, const NamedTensors& feeds) {
-    for (const auto& [name, tensor] : feeds) {
-      const ValueId id = graph.find_value(name);
-      if (id != kNoValue && wanted_.contains(id)) OCTAVO_TRY(on_value(id, tensor.view()));
-    }
-    return {};
-  }
-
-  bool wants(ValueId value) const override { return wanted_.contains(value); }
-  Status on_value(ValueId value, const TensorView& tensor) override {
-    if (tensor.dtype != DType::kF32 || tensor.elements() == 0) return {};
-    const int rank = tensor.shape.rank();
-    const Shape stored = physical_shape(tensor.shape, tensor.layout);
-    const int wanted = wanted_.at(value);
-    const int axis = physical_axis(wanted < 0 ? rank - 1 : wanted, rank, tensor.layout);
-    const auto n = static_cast<size_t>(stored[axis]);
-    const int64_t inner = stored.elements(axis + 1, rank);
-    const int64_t rows = tensor.elements() / static_cast<int64_t>(n);
-    Moments& moments = moments_[value];
-    if (moments.columns == 0) {
-      moments.columns = n;
-      moments.sums.assign(n * n, 0);
-    }
-    if (moments.columns != n) {
-      return fail(ErrorCode::kShapeMismatch, "the number of channels changes from ",
-                  moments.columns, " to ", n);
-    }
-    const int64_t taken = std::min(rows, kRowsOfSample);
-    const float* data = tensor.as<const float>();
-    std::vector<float> x(n);
-    for (int64_t t = 0; t < taken; ++t) {
-      const int64_t row = t * rows / taken;
-      const float* from = data + row / inner * static_cast<int64_t>(n) * inner + row % inner;
-      for (size_t i = 0; i < n; ++i) x[i] = from[static_cast<int64_t>(i) * inner];
-      for (size_t i = 0; i < n; ++i) {
-        if (x[i] == 0) continue;
-        double* sums = moments.sums.data() + i * n;
-        const double x_i = x[i];
-        for (size_t j = i; j < n; ++j) sums[j] += x_i * x[j];
-      }
-    }
-    moments.rows += taken;
-    return {};
-  }
-
- private:
-  std::map<ValueId, int> wanted_;
-  std::map<ValueId, Moments> moments_;
-};
-
 template <class C>
 class WeightOnlyStage final : public Stage {
  public:
@@ -150,10 +91,12 @@ class WeightOnlyStage final : public Stage {
     OCTAVO_TRY(check_patterns(*input.graph, stage->config_));
     stage->find_targets();
     if (kNeedsData) {
-      for (const Target& target : stage->targets_) {
-        if (target.data != kNoValue) stage->observer_.watch(target.data, target.data_axis);
+      stage->observer_ = MomentsObserver(input.session_options());
+      for (Target& target : stage->targets_) {
+        if (target.data == kNoValue) continue;
+        target.moments = stage->observer_.watch({target.data, target.data_axis});
       }
-      OCTAVO_ASSIGN(stage->session_, Session::create(input.graph, {.pool = input.pool}));
+      OCTAVO_ASSIGN(stage->session_, Session::create(input.graph, input.session_options()));
     }
     return stage;
   }
@@ -161,7 +104,6 @@ class WeightOnlyStage final : public Stage {
   int passes() const override { return observer_.any() ? 1 : 0; }
   Status observe(const NamedTensors& feeds) override {
     OCTAVO_TRY(observe_sample(*session_, feeds, samples_, observer_));
-    OCTAVO_TRY(observer_.add_feeds(*input_.graph, feeds));
     ++samples_;
     return {};
   }
@@ -192,7 +134,14 @@ class WeightOnlyStage final : public Stage {
   }
 
  private:
-  static constexpr bool kNeedsData = std::is_same_v<C, GPTQConfig> || std::is_same_v<C, AWQConfig>;
+  static constexpr bool kNeedsData = std::is_same_v<C, GPTQConfig> ||
+                                     std::is_same_v<C, AWQConfig> ||
+                                     std::is_same_v<C, AdaroundConfig>;
+
+  const Moments* moments_of(const Target& target, const WeightMatrix& m) const {
+    const Moments* found = target.moments ? observer_.moments(*target.moments) : nullptr;
+    return found != nullptr && found->columns == m.columns ? found : nullptr;
+  }
 
   void find_targets() {
     const Graph& graph = *input_.graph;
@@ -247,13 +196,15 @@ class WeightOnlyStage final : public Stage {
   // `scales`: by which AWQ has multiplied the columns; empty: by none.
   Status round(WeightMatrix& m, const WeightGrid& grid, const Target& target, const C& config,
                [[maybe_unused]] std::span<const float> scales) {
-    const Moments* moments = target.data == kNoValue ? nullptr : observer_.moments(target.data);
-    if (moments != nullptr && moments->columns != m.columns) moments = nullptr;
+    const Moments* moments = moments_of(target, m);
     if constexpr (std::is_same_v<C, GPTQConfig>) {
       if (moments != nullptr) {
         return gptq(m, grid, *moments, {.percdamp = config.percdamp, .actorder = config.actorder},
                     input_.pool.get());
       }
+    }
+    if constexpr (std::is_same_v<C, AdaroundConfig>) {
+      if (moments != nullptr) return learn_rounding(m, grid, *moments, config);
     }
     if constexpr (std::is_same_v<C, AWQConfig>) {
       if (moments != nullptr && config.enable_mse_search) {
@@ -271,6 +222,28 @@ class WeightOnlyStage final : public Stage {
       return {};
     }
     round_to_nearest(m, grid, input_.pool.get());
+    return {};
+  }
+
+  Status learn_rounding(WeightMatrix& m, const WeightGrid& grid, const Moments& moments,
+                        const AdaroundConfig& config) const {
+    round_to_nearest(m, grid, input_.pool.get());  // chooses the groups' scales
+    RoundingProblem problem{
+        .rows = m.rows, .columns = m.columns, .low = grid.low(), .high = grid.high()};
+    problem.position.reserve(m.real.size());
+    problem.step.reserve(m.real.size());
+    for (size_t r = 0; r < m.rows; ++r) {
+      for (size_t c = 0; c < m.columns; ++c) {
+        const ScaleZero& params = m.group_params(r, c);
+        problem.position.push_back(m.row(r)[c] / params.scale +
+                                   static_cast<float>(params.zero_point));
+        problem.step.push_back(params.scale);
+      }
+    }
+    OCTAVO_ASSIGN(const std::vector<int> made,
+                  adaround(problem, moments, /*centred=*/false, adaround_options(config),
+                           input_.session_options()));
+    std::ranges::transform(made, m.integers.begin(), [](int q) { return static_cast<int8_t>(q); });
     return {};
   }
 
@@ -299,8 +272,8 @@ class WeightOnlyStage final : public Stage {
   // scales.
   std::vector<float> awq_scales(const WeightMatrix& m, const WeightGrid& grid,
                                 const Target& target) const {
-    const Moments* moments = target.data == kNoValue ? nullptr : observer_.moments(target.data);
-    if (moments == nullptr || moments->columns != m.columns) return {};
+    const Moments* moments = moments_of(target, m);
+    if (moments == nullptr) return {};
     std::vector<float> energy(m.columns), best, scales(m.columns), importance(m.columns);
     for (size_t c = 0; c < m.columns; ++c) {
       energy[c] = static_cast<float>(moments->diagonal(c) / static_cast<double>(moments->rows));
@@ -425,6 +398,9 @@ Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const AWQConf
 }
 Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const HQQConfig& config) {
   return WeightOnlyStage<HQQConfig>::create(input, config);
+}
+Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const AdaroundConfig& config) {
+  return WeightOnlyStage<AdaroundConfig>::create(input, config);
 }
 
 }  // namespace octavo
