@@ -116,7 +116,8 @@ TEST_F(DiagnosisTest, OperatorsAreRankedByWhatTheyCostAlone) {
   RandomLoader data(float_.graph(), 6);
   while (const auto feeds = *data.next()) ASSERT_TRUE(ranker.observe(*feeds));
   int64_t last = 0;
-  const auto found = ranker.finish([&](int64_t done, int64_t total) {
+  const std::vector<std::string> all = {"conv1", "conv2", "conv3"};
+  const auto found = ranker.finish(all, [&](int64_t done, int64_t total) {
     EXPECT_EQ(total, 3);
     last = done;
     return true;
@@ -129,7 +130,8 @@ TEST_F(DiagnosisTest, OperatorsAreRankedByWhatTheyCostAlone) {
   EXPECT_LT(worst.sqnr_db, (*found)[1].sqnr_db - 3);
   EXPECT_LT(worst.weights_sqnr_db, worst.activations_sqnr_db) << "its weights are coarse";
   EXPECT_NEAR(worst.sqnr_db, diagnosed().outputs[0].sqnr_db, 1) << "it is what the model loses";
-  EXPECT_EQ(ranker.finish([](int64_t, int64_t) { return false; }).error().code,
+  EXPECT_EQ(ranker.finish(std::span(all).last(1))->size(), 1u);
+  EXPECT_EQ(ranker.finish(all, [](int64_t, int64_t) { return false; }).error().code,
             ErrorCode::kCancelled);
 }
 
@@ -143,7 +145,7 @@ TEST_F(DiagnosisTest, EqualizedOperatorsAreRankedToo) {
   ASSERT_TRUE(made);
   SensitivityRanker ranker(float_, made->model);
   ASSERT_TRUE(ranker.observe(**RandomLoader(float_.graph(), 1).next()));
-  const auto found = ranker.finish();
+  const auto found = ranker.finish(std::vector<std::string>{"conv1", "conv2", "conv3"});
   ASSERT_TRUE(found) << found.error().to_string();
   ASSERT_EQ(found->size(), 3u);
   EXPECT_NE(made->model.graph().find_value("conv1_equalized"), kNoValue);

@@ -99,6 +99,7 @@ Result<Range> choose_range(const Collector& collector, const RangeOptions& optio
   const Histogram& histogram = collector.histogram();
   if (algorithm == "percentile") {
     const double tail = (100 - options.percentile) / 200;
+    if (tail <= 0) return extremes;  // of which the histogram may not have counted all
     return within(extremes, histogram.quantile(tail), histogram.quantile(1 - tail));
   }
   if (algorithm == "kl") {

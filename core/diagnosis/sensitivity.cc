@@ -166,7 +166,8 @@ Status SensitivityRanker::observe(const NamedTensors& feeds) {
   return {};
 }
 
-Result<std::vector<OpSensitivity>> SensitivityRanker::finish(const ProgressFn& progress) const {
+Result<std::vector<OpSensitivity>> SensitivityRanker::finish(std::span<const std::string> names,
+                                                             const ProgressFn& progress) const {
   OCTAVO_ASSIGN(Session reference, float_.create_session({.pool = pool_}));
   OCTAVO_ASSIGN(const Session quantized, quantized_.create_session({.pool = pool_}));
   OCTAVO_ASSIGN(const std::vector<float> wanted, outputs_of(reference, samples_));
@@ -174,7 +175,7 @@ Result<std::vector<OpSensitivity>> SensitivityRanker::finish(const ProgressFn& p
   const Transplant transplant(reference.graph(), graph);
   std::vector<const Node*> nodes;
   for (const Node& node : graph.nodes) {
-    if (adds_error(graph, node)) nodes.push_back(&node);
+    if (adds_error(graph, node) && std::ranges::contains(names, node.name)) nodes.push_back(&node);
   }
   std::vector<OpSensitivity> found;
   int64_t done = 0;

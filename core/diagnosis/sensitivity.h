@@ -18,7 +18,7 @@ struct OpSensitivity {
 };
 
 /// Samples on which operators are ranked.
-inline constexpr int64_t kSensitivitySamples = 4;
+inline constexpr int64_t kSensitivitySamples = 2;
 
 class SensitivityRanker {
  public:
@@ -28,9 +28,11 @@ class SensitivityRanker {
 
   /// Keeps the first kSensitivitySamples samples.
   Status observe(const NamedTensors& feeds);
-  /// The quantized operators whose tensors are known in the float model, the most sensitive first.
-  /// Two sessions for each. `progress`: operators done; false ends it with error kCancelled.
-  Result<std::vector<OpSensitivity>> finish(const ProgressFn& progress = {}) const;
+  /// Those of the quantized operators `nodes` (names) whose tensors are known in the float model,
+  /// the most sensitive first. Two sessions for each. `progress`: operators done; false ends it
+  /// with error kCancelled.
+  Result<std::vector<OpSensitivity>> finish(std::span<const std::string> nodes,
+                                            const ProgressFn& progress = {}) const;
 
  private:
   Model float_, quantized_;

@@ -24,13 +24,15 @@ std::vector<float> constants_of(ValueId value, double deviations, bool clipped,
                                 const ChannelStats& stats) {
   const std::vector<double> mean = stats.mean(value), energy = stats.energy(value);
   const std::vector<double> cut = stats.cut_off(value);
+  const std::span<const Range> ranges = stats.ranges(value);
   std::vector<float> constants(mean.size(), 0);
   bool any = false;
   for (size_t c = 0; c < mean.size(); ++c) {
     const double deviation = std::sqrt(std::max(energy[c] - mean[c] * mean[c], 0.0));
     // A bound above would move with the channel.
     if (clipped && cut[c] > 0) continue;
-    constants[c] = static_cast<float>(std::max(mean[c] - deviations * deviation, 0.0));
+    const double low = std::min<double>(mean[c] - deviations * deviation, ranges[c].min);
+    constants[c] = static_cast<float>(std::max(low, 0.0));
     any = any || constants[c] > 0;
   }
   return any ? constants : std::vector<float>();

@@ -3,7 +3,9 @@
 // bias of the layer that computes it and, times the weights that read it, given to the biases of
 // the layers behind. The activation's range shrinks, and the network stays the same.
 //
-//   c = max(0, mean - deviations * standard deviation)
+//   c = max(0, min(mean - deviations * standard deviation, smallest value seen))
+//
+// The paper has no data and so no smallest value.
 #pragma once
 
 #include "core/quantization/channel_stats.h"

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/requantize.h"
+
 namespace octavo {
 namespace {
 

@@ -138,8 +138,9 @@ std::string sensitivity_section(std::span<const OpSensitivity> ops) {
       "<h2>Sensitivity</h2><p>SQNR of the first output, in dB, when only this operator is "
       "quantized "
       "and everything else is float, on ",
-      kSensitivitySamples,
-      " samples; the most sensitive first. Beside it the same with quantized weights only, and "
+      kSensitivitySamples, " samples, of the ", ops.size(),
+      " operators that add most error by themselves; the most sensitive first. Beside it the same "
+      "with quantized weights only, and "
       "what "
       "quantizing the activations adds to that. Falling back to float helps most at the top.</p>",
       chart(ops.first(shown)));

@@ -15,7 +15,8 @@ struct Report {
   std::string data;
   Diagnosis diagnosis;
   std::optional<ErrorSources> sources = {};
-  std::vector<OpSensitivity> sensitivity = {};  // the most sensitive operator first
+  /// Of the operators that add most error by themselves, the most sensitive first.
+  std::vector<OpSensitivity> sensitivity = {};
   std::optional<TuningResult> tuning = {};
 };
 

@@ -1,6 +1,11 @@
+#include <algorithm>
+
 #include "core/report/report.h"
 
 namespace octavo {
+
+// Each takes two sessions.
+static constexpr size_t kRankedOps = 32;
 
 Result<Reporter> Reporter::create(const Model& float_model, const Model& quantized,
                                   const std::shared_ptr<ThreadPool>& pool) {
@@ -19,7 +24,16 @@ Status Reporter::observe(const NamedTensors& feeds) {
 Status Reporter::finish(Report& report, const ProgressFn& progress) {
   OCTAVO_ASSIGN(report.diagnosis, diagnoser_.finish());
   OCTAVO_ASSIGN(report.sources, sources_.finish());
-  OCTAVO_ASSIGN(report.sensitivity, ranker_.finish(progress));
+  std::vector<const OpDiagnosis*> worst;
+  for (const OpDiagnosis& op : report.diagnosis.ops) {
+    if (op.own_sqnr_db) worst.push_back(&op);
+  }
+  std::ranges::stable_sort(worst, {}, [](const OpDiagnosis* op) { return *op->own_sqnr_db; });
+  std::vector<std::string> nodes;
+  for (const OpDiagnosis* op : worst) {
+    if (nodes.size() < kRankedOps) nodes.push_back(op->node);
+  }
+  OCTAVO_ASSIGN(report.sensitivity, ranker_.finish(nodes, progress));
   return {};
 }
 

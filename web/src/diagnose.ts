@@ -67,7 +67,7 @@ export interface Diagnosis {
   quantizedConstantBytes: number;
   /** SQNR of the first output, in dB, with only some of the model quantized. */
   errorSources: { weightsSqnrDb: number; activationsSqnrDb: number; bothSqnrDb: number };
-  /** The most sensitive operator first; on the first four samples. */
+  /** Of the operators that add most error by themselves, the most sensitive first. */
   sensitivity: OpSensitivity[];
   outputs: TensorComparison[];
   /** In the graph's order. */
