@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -55,6 +56,16 @@ class Step {
   /// The input over which output 0 may be written if nothing reads it later and both have as many
   /// bytes; -1: none.
   virtual int in_place_input() const { return -1; }
+  /// Where the bytes of an input lie in output 0, of a step that copies them there unchanged.
+  struct Piece {
+    int64_t offset;        // of the first byte
+    int64_t pixel_stride;  // bytes from a pixel (channels-last) to the next; 0: all adjoin
+  };
+  /// The plan may have input `index` computed there: run() finds it in its place.
+  virtual std::optional<Piece> piece(size_t /*index*/) const { return {}; }
+  /// Has output 0, channels-last, written with so many bytes from a pixel to the next. False: it
+  /// cannot be.
+  virtual bool set_pixel_stride(int64_t /*bytes*/) { return false; }
 
   std::string kernel;            // shown by bench --per-op: "conv_u8s8"; set by compile()
   std::vector<ValueId> inputs;   // non-constant values read; set by compile()

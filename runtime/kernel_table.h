@@ -2,12 +2,16 @@
 // the operator's reference function. Rows are in runtime/kernels/<family>.cc.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 
 #include "runtime/backend.h"
 
 namespace octavo {
+
+/// What each of the 256 values of a byte becomes.
+using ByteTable = std::array<uint8_t, 256>;
 
 struct KernelDef {
   const char* name;  // "conv_u8s8": shown by bench --per-op
@@ -21,7 +25,13 @@ struct KernelDef {
   /// Whether results are the same bits on every SIMD target: integers, or floats without sums, or
   /// sums in one order without fused multiply-add.
   bool exact = false;
+  /// Of an 8-bit result y: writes table[y] as the value `output`; nullptr: cannot.
+  Result<std::unique_ptr<Step>> (*create_with_table)(const PlanGraph& graph, const Node& node,
+                                                     const ByteTable& table,
+                                                     ValueId output) = nullptr;
 };
+/// The row that runs a node; nullptr: none.
+using FindKernel = const KernelDef* (*)(const PlanGraph& graph, const Node& node);
 inline constexpr bool kExact = true;
 
 namespace kernels {

@@ -11,6 +11,7 @@
 namespace octavo {
 
 Status PlanImpl::place_memory() {
+  place_pieces();
   const int steps = static_cast<int>(entries_.size());
   for (ArenaBuffer& buffer : buffers_) buffer.first = steps, buffer.last = -1;
   const auto touch = [&](int slot, int step) {
@@ -47,7 +48,7 @@ Status PlanImpl::place_memory() {
     }
     ArenaBuffer& from = buffers_[static_cast<size_t>(in.buffer)];
     ArenaBuffer& to = buffers_[static_cast<size_t>(out.buffer)];
-    if (from.last != s || from.bytes != to.bytes) continue;
+    if (from.last != s || from.bytes != to.bytes || from.bytes != in.view.bytes()) continue;
     if (std::ranges::count_if(entry.inputs, [&](int slot) {
           return slot >= 0 && slots_[static_cast<size_t>(slot)].buffer == in.buffer;
         }) != 1) {
@@ -83,7 +84,7 @@ Status PlanImpl::place_memory() {
   for (Slot& slot : slots_) {
     if (slot.kind != Slot::Kind::kArena) continue;
     const int b = slot.buffer < 0 ? -1 : index[static_cast<size_t>(slot.buffer)];
-    slot.view.data = b < 0 ? base : base + used[static_cast<size_t>(b)].offset;
+    slot.view.data = b < 0 ? base : base + used[static_cast<size_t>(b)].offset + slot.offset;
   }
   const auto view_of = [&](int slot) {
     return slot < 0 ? TensorView{} : slots_[static_cast<size_t>(slot)].view;

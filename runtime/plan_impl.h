@@ -33,6 +33,7 @@ class PlanImpl final : public Plan {
     ValueId value = kNoValue;
     TensorView view;   // data is set once the arena exists (kArena), at run (kInput, kDynamic)
     int buffer = -1;   // kArena: which buffer; aliases share one
+    int64_t offset = 0;  // kArena: in the buffer
     int source = -1;   // kInput seen in another layout of the same bytes: the slot it shows
     Tensor held = {};  // kConstant: keeps it alive; kDynamic: this run's tensor
   };
@@ -75,6 +76,7 @@ class PlanImpl final : public Plan {
     return value_slots_[static_cast<size_t>(value)][layout == Layout::kPlain ? 0 : 1];
   }
   void observe(const PlanGraph& plan_graph, Entry& entry) const;
+  void place_pieces();
   Status place_memory();
   Status run_entry(Entry& entry);
   Status run_dynamic(Entry& entry);

@@ -17,8 +17,6 @@ bool shapes_are_static(const PlanGraph& graph, const Node& node) {
   return std::ranges::all_of(node.inputs, known) && std::ranges::all_of(node.outputs, known);
 }
 
-using FindKernel = const KernelDef* (*)(const PlanGraph& graph, const Node& node);
-
 template <bool kDeterministic>
 const KernelDef* find_kernel(const PlanGraph& graph, const Node& node) {
   if (!shapes_are_static(graph, node)) return nullptr;
@@ -69,7 +67,7 @@ class PortableBackend : public Backend {
   std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) override {
     std::vector<Claim> claims;
     std::vector<bool> left = available;
-    if (find_ == find_kernel<false>) claims = kernels::pointwise_claims(graph, available);
+    if (find_ == find_kernel<false>) claims = kernels::pointwise_claims(graph, available, find_);
     for (const Claim& claim : claims) {
       for (const NodeId node : claim.nodes) left[static_cast<size_t>(node)] = false;
     }
@@ -80,7 +78,10 @@ class PortableBackend : public Backend {
   }
 
   ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
-    if (claim.nodes.size() > 1) return ClaimLayout::kFollow;
+    if (claim.nodes.size() > 1) {
+      const KernelDef* first = kernel_before_table(graph, claim);
+      return first != nullptr ? first->layout : ClaimLayout::kFollow;
+    }
     const Node& node = graph.graph.node(claim.nodes.front());
     if (find_ == nullptr) return reference_layout(graph, node);
     const KernelDef* kernel = find_(graph, node);
@@ -90,7 +91,9 @@ class PortableBackend : public Backend {
 
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
-    if (claim.nodes.size() > 1) return kernels::create_pointwise(graph, claim);
+    if (claim.nodes.size() > 1) {
+      return kernels::create_pointwise(graph, claim, kernel_before_table(graph, claim));
+    }
     const Node& node = graph.graph.node(claim.nodes.front());
     if (find_ == nullptr) return nullptr;
     const KernelDef* kernel = find_(graph, node);
@@ -101,6 +104,12 @@ class PortableBackend : public Backend {
   }
 
  private:
+  // Of the first of several nodes, if the others are a table that its kernel ends with.
+  const KernelDef* kernel_before_table(const PlanGraph& graph, const Claim& claim) const {
+    const KernelDef* kernel = find_(graph, graph.graph.node(claim.nodes.front()));
+    return kernel != nullptr && kernel->create_with_table != nullptr ? kernel : nullptr;
+  }
+
   FindKernel find_;
 };
 

@@ -222,6 +222,57 @@ TEST(Passes, PadsThatAreNotZeroStay) {
   EXPECT_EQ(optimized(b.output(x).build()).nodes.size(), 2u);
 }
 
+// Every second pixel from (y, x) on, by one Slice or by two.
+ValueId every_second(GraphBuilder& b, ValueId image, int64_t y, int64_t x, bool at_once) {
+  const std::string name = concat("slice", y, x);
+  const auto slice = [&](ValueId from, const std::string& part, std::vector<int64_t> starts,
+                         std::vector<int64_t> axes) {
+    const size_t count = axes.size();
+    return b.node(OpKind::kSlice,
+                  {from, b.ints(part + ".starts", std::move(starts)),
+                   b.ints(part + ".ends", std::vector<int64_t>(count, INT64_MAX)),
+                   b.ints(part + ".axes", std::move(axes)),
+                   b.ints(part + ".steps", std::vector<int64_t>(count, 2))},
+                  part);
+  };
+  if (at_once) return slice(image, name, {y, x}, {2, 3});
+  return slice(slice(image, name + ".rows", {y}, {2}), name, {x}, {-1});
+}
+
+TEST(Passes, SpaceToDepthJoinsTheConvolution) {
+  for (const bool as_slices : {false, true}) {
+    SCOPED_TRACE(as_slices);
+    GraphBuilder b;
+    ValueId x = b.input("x", {2, 3, 8, 12});
+    if (as_slices) {
+      x = b.node(OpKind::kConcat,
+                 {every_second(b, x, 0, 0, false), every_second(b, x, 1, 0, true),
+                  every_second(b, x, 0, 1, false), every_second(b, x, 1, 1, true)},
+                 "concat", {{"axis", int64_t{1}}});
+    } else {
+      x = b.node(OpKind::kSpaceToDepth, {x}, "blocks", {{"blocksize", int64_t{2}}});
+    }
+    x = b.node(OpKind::kConv, {x, b.random("w", {5, 12, 3, 2}), b.random("bias", {5})}, "conv",
+               {{"pads", std::vector<int64_t>{1, 0, 1, 1}},
+                {"strides", std::vector<int64_t>{1, 2}}});
+    const Graph after = optimized(b.output(x).build());
+    expect_golden("space_to_depth", after);
+  }
+}
+
+TEST(Passes, SlicesOfOtherPixelsStay) {
+  for (const bool twice : {false, true}) {  // a pixel twice, or one of them missing
+    GraphBuilder b;
+    ValueId x = b.input("x", {1, 3, 8, 8});
+    std::vector<ValueId> slices = {every_second(b, x, 0, 0, true), every_second(b, x, 0, 1, true),
+                                   every_second(b, x, 1, 1, true)};
+    if (twice) slices.push_back(slices[0]);
+    x = b.node(OpKind::kConcat, slices, "concat", {{"axis", int64_t{1}}});
+    x = conv(b, x, "conv", twice ? 12 : 9, 5);
+    EXPECT_EQ(count(optimized(b.output(x).build()), OpKind::kSlice), 3);
+  }
+}
+
 TEST(Passes, ResidualsJoinTheLaterConvolution) {
   GraphBuilder b;
   const ValueId x = b.input("x", {1, 4, 6, 6});

@@ -20,6 +20,7 @@ Result<int> fuse_activations(Graph& graph);        // fuse_activation.cc
 Result<int> fuse_hard_swish(Graph& graph);         // fuse_activation.cc
 Result<int> remove_saturated_clips(Graph& graph);  // fuse_activation.cc
 Result<int> fuse_pads(Graph& graph);               // fuse_pad.cc
+Result<int> fuse_space_to_depth(Graph& graph);     // fuse_space_to_depth.cc
 Result<int> fuse_residuals(Graph& graph);          // fuse_residual.cc
 
 }  // namespace octavo::passes

@@ -15,12 +15,14 @@ constexpr Pass kOptimize[] = {
     {"merge_reshapes", merge_reshapes},     {"merge_casts", merge_casts},
     {"simplify_gemm", simplify_gemm},       {"fuse_hard_swish", fuse_hard_swish},
     {"fold_affine", fold_affine},           {"fuse_pads", fuse_pads},
-    {"fuse_activations", fuse_activations}, {"remove_noops", remove_noops},
-    {"remove_dead_code", remove_dead_code}, {"infer_shapes", infer_shapes},
+    {"fuse_activations", fuse_activations}, {"fuse_space_to_depth", fuse_space_to_depth},
+    {"remove_noops", remove_noops},         {"remove_dead_code", remove_dead_code},
+    {"infer_shapes", infer_shapes},
 };
 
 constexpr Pass kExecution[] = {
     {"remove_saturated_clips", remove_saturated_clips},
+    {"fuse_space_to_depth", fuse_space_to_depth},
     {"fuse_residuals", fuse_residuals},
     {"fuse_activations", fuse_activations},
     {"fuse_quantize_casts", fuse_quantize_casts},

@@ -77,8 +77,28 @@ class ConvStep : public KernelStep {
     return step;
   }
 
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_with_table(const PlanGraph& graph,
+                                                                       const Node& node,
+                                                                       const ByteTable& table,
+                                                                       ValueId output) {
+    OCTAVO_ASSIGN(std::unique_ptr<Step> made, create_int8(graph, node, Layout::kChannelsLast));
+    auto* step = static_cast<ConvStep*>(made.get());
+    step->table_ = table;
+    step->call_.table = step->table_.data();
+    step->outputs = {output};
+    return made;
+  }
+
   int64_t scratch_bytes() const override {
     return copies_ ? padded_bytes_ + kWordBytes : 0;  // the last word may begin with the last byte
+  }
+
+  bool set_pixel_stride(int64_t bytes) override {
+    // Rows of a few bytes, one by one, take longer to look up than to copy.
+    constexpr int64_t kFew = 64;
+    const bool fits = call_.table == nullptr || target_.looks_up || call_.c_stride >= kFew;
+    if (fits) call_.c_stride = bytes;
+    return fits;
   }
 
   Status run(const StepContext& context) override {
@@ -86,7 +106,7 @@ class ConvStep : public KernelStep {
     const TensorView residual = input(context, 3);
     const TensorView& y = context.outputs[0];
     const int64_t in_image = shape_.in[0] * shape_.in[1] * shape_.in[2] * in_pixel_bytes_;
-    const int64_t out_slice = shape_.out[1] * shape_.out[2] * call_.c_stride;
+    const int64_t out_slice = shape_.out[1] * shape_.out[2];
     for (int64_t n = 0; n < batches_; ++n) {
       const auto* image = x.as<const std::byte>() + n * in_image;
       if (copies_) {
@@ -99,9 +119,13 @@ class ConvStep : public KernelStep {
           call.b = &groups_[static_cast<size_t>(g)];
           call.a.offsets = offsets_.data();
           call.a.base = image + d * slice_step_ + g * shape_.in_channels * element_bytes_;
-          const int64_t out = (n * slices_ + d) * out_slice + g * shape_.out_channels * out_bytes_;
-          call.c = y.as<std::byte>() + out;
-          if (residual.present()) call.residual = residual.as<const std::byte>() + out;
+          const int64_t pixel = (n * slices_ + d) * out_slice;
+          const int64_t channel = g * shape_.out_channels * out_bytes_;
+          call.c = y.as<std::byte>() + pixel * call.c_stride + channel;
+          if (residual.present()) {
+            call.residual =
+                residual.as<const std::byte>() + pixel * call.residual_stride + channel;
+          }
           run_gemm(target_, call, context.pool);
         }
       }
@@ -151,7 +175,7 @@ class ConvStep : public KernelStep {
     call_.a.width = shape.out[2];
     call_.a.row_step = window.stride[1] * row;
     call_.a.column_step = window.stride[2] * pixel_bytes_;
-    call_.c_stride = shape.groups * shape.out_channels * out_bytes_;
+    call_.c_stride = call_.residual_stride = shape.groups * shape.out_channels * out_bytes_;
     if (kd * kh * kw == 1 && !copies_ && padded_ == shape.out) {
       // Rows of A are the pixels of all images, in order.
       call_.rows *= batches_ * slices_;
@@ -217,6 +241,7 @@ class ConvStep : public KernelStep {
   ConvShape shape_;
   GemmTarget target_;
   GemmCall call_;  // what is the same for all images, slices and groups
+  ByteTable table_{};
   std::vector<PackedWeights> groups_;
   std::vector<int64_t> offsets_;
   Spatial padded_{};  // of the image that is read
@@ -239,9 +264,11 @@ bool depthwise_int8(const PlanGraph& graph, const Node& node) {
 
 constexpr ClaimLayout kNhwc = ClaimLayout::kChannelsLast;
 constexpr KernelDef kKernels[] = {
-    {"depthwise_int8", OpKind::kConv, kNhwc, depthwise_int8, make_depthwise_int8, kExact},
+    {"depthwise_int8", OpKind::kConv, kNhwc, depthwise_int8, make_depthwise_int8, kExact,
+     make_depthwise_int8_with_table},
     {"depthwise_f32", OpKind::kConv, kNhwc, depthwise_f32, make_depthwise_f32},
-    {"conv_int8", OpKind::kConv, kNhwc, conv_is_int8, ConvStep::create_int8, kExact},
+    {"conv_int8", OpKind::kConv, kNhwc, conv_is_int8, ConvStep::create_int8, kExact,
+     ConvStep::create_with_table},
     {"conv_f32", OpKind::kConv, kNhwc, conv_is_f32, ConvStep::create_f32},
 };
 

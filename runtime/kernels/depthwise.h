@@ -7,5 +7,9 @@ namespace octavo::kernels {
 
 Result<std::unique_ptr<Step>> make_depthwise_f32(const PlanGraph& graph, const Node& node, Layout);
 Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph, const Node& node, Layout);
+Result<std::unique_ptr<Step>> make_depthwise_int8_with_table(const PlanGraph& graph,
+                                                             const Node& node,
+                                                             const ByteTable& table,
+                                                             ValueId output);
 
 }  // namespace octavo::kernels

@@ -12,6 +12,7 @@
 #include "runtime/kernels/aligned.h"
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/depthwise.h"
+#include "runtime/kernels/elementwise.h"
 #include "runtime/kernels/gemm.h"
 #include "runtime/kernels/simd-inl.h"
 
@@ -37,6 +38,7 @@ struct DepthwiseInt8 {
   RequantizeEnding ending = RequantizeEnding::kFull;
   ByteRange bytes;
   bool wide = false;
+  const uint8_t* table = nullptr;  // of results, where kLooksUp
   uint8_t flip = 0;  // 0x80: the input's sign bits are flipped
 
   int64_t blocks() const { return (channels + lanes - 1) / lanes; }
@@ -176,7 +178,7 @@ struct Block {
                                             hn::LoadU(DF(), bias + j * kBytes / 4)));
     });
     const D8 d8;
-    const V8 y = bytes.narrow(q);
+    const V8 y = look_up(d8, bytes.narrow(q), dw.table);
     if constexpr (kPartial) {
       hn::StoreN(y, d8, out, static_cast<size_t>(dw.channels));
     } else {
@@ -300,6 +302,8 @@ HWY_INLINE void run_rows(const DepthwiseInt8& dw, const uint8_t* image, int64_t 
   for (int64_t i = 0; i < count; ++i) row_any<B>(dw, image, out_y + i, out + i * out_row);
 }
 
+bool depthwise_looks_up() { return kLooksUp; }
+
 int64_t depthwise_lanes(int64_t channels) {
   auto lanes = static_cast<int64_t>(HWY_LANES(uint8_t));
   while (lanes > 16 && lanes > channels) lanes /= 2;
@@ -346,6 +350,7 @@ namespace octavo::kernels {
 namespace {
 
 HWY_EXPORT(depthwise_lanes);
+HWY_EXPORT(depthwise_looks_up);
 HWY_EXPORT(run_depthwise_int8);
 
 class DepthwiseInt8Step : public KernelStep {
@@ -362,22 +367,41 @@ class DepthwiseInt8Step : public KernelStep {
     const int64_t pairs = (shape.out[1] + 1) / 2;
     const auto* x = input(context, 0).as<const uint8_t>();
     auto* y = context.outputs[0].as<uint8_t>();
+    const int64_t out_row = shape.out[2] * dw_.channels;
+    // In pieces that a table then finds in L1.
+    constexpr int64_t kPieceBytes = 16384;
+    const int64_t piece = looks_up_ ? kPieceBytes / (2 * out_row) + 1 : pairs;
     parallel_for(context.pool, shape.batch * pairs, 100'000 / macs + 1,
                  [&](int64_t begin, int64_t end) {
                    while (begin < end) {
                      const int64_t n = begin / pairs;
-                     const int64_t last = std::min(end, (n + 1) * pairs);
-                     run_(dw_, x + n * shape.in[1] * shape.in[2] * dw_.channels,
-                          y + n * shape.out[1] * shape.out[2] * dw_.channels,
-                          (begin - n * pairs) * 2, std::min((last - n * pairs) * 2, shape.out[1]));
+                     const int64_t last = std::min({end, (n + 1) * pairs, begin + piece});
+                     const int64_t row = (begin - n * pairs) * 2;
+                     const int64_t row_end = std::min((last - n * pairs) * 2, shape.out[1]);
+                     uint8_t* image = y + n * shape.out[1] * out_row;
+                     run_(dw_, x + n * shape.in[1] * shape.in[2] * dw_.channels, image, row,
+                          row_end);
+                     if (looks_up_) {
+                       uint8_t* rows = image + row * out_row;
+                       lookup_row(table_.data(), rows, rows, (row_end - row) * out_row);
+                     }
                      begin = last;
                    }
                  });
     return {};
   }
 
+  void set_table(const ByteTable& table, ValueId output) {
+    table_ = table;
+    looks_up_ = !HWY_DYNAMIC_DISPATCH(depthwise_looks_up)();
+    if (!looks_up_) dw_.table = table_.data();
+    outputs = {output};
+  }
+
  private:
   DepthwiseInt8 dw_;
+  ByteTable table_{};
+  bool looks_up_ = false;  // after the kernel, which does not
   void (*run_)(const DepthwiseInt8&, const uint8_t*, uint8_t*, int64_t, int64_t);
 };
 
@@ -464,6 +488,16 @@ void pack(DepthwiseInt8& dw, std::span<const int8_t> weights, const Requantize& 
   dw.lanes = HWY_DYNAMIC_DISPATCH(depthwise_lanes)(dw.channels);
   pack(dw, weights->data, requantize, form.zero_point);
   return std::make_unique<DepthwiseInt8Step>(graph, node, std::move(dw));
+}
+
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_int8_with_table(const PlanGraph& graph,
+                                                                           const Node& node,
+                                                                           const ByteTable& table,
+                                                                           ValueId output) {
+  OCTAVO_ASSIGN(std::unique_ptr<Step> step,
+                make_depthwise_int8(graph, node, Layout::kChannelsLast));
+  static_cast<DepthwiseInt8Step*>(step.get())->set_table(table, output);
+  return step;
 }
 
 }  // namespace octavo::kernels

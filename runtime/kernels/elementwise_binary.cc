@@ -140,47 +140,6 @@ void dequantize_row(const void* x, float scale, int32_t zero_point, DType dtype,
   }
 }
 
-#if HWY_TARGET <= HWY_AVX3_DL && HWY_ARCH_X86
-// Two lookups in 128 bytes each.
-template <class D>
-struct LookUp {
-  D d;
-  hn::Vec<D> quarter[4];
-  LookUp(D d8, const uint8_t* table) : d(d8) {
-    for (size_t i = 0; i < 4; ++i) quarter[i] = hn::LoadU(d, table + 64 * i);
-  }
-  HWY_INLINE hn::Vec<D> operator()(hn::Vec<D> x) const {
-    const auto index = hn::IndicesFromVec(d, hn::And(x, hn::Set(d, 127)));
-    return hn::IfThenElse(hn::Lt(x, hn::Set(d, 128)),
-                          hn::TwoTablesLookupLanes(d, quarter[0], quarter[1], index),
-                          hn::TwoTablesLookupLanes(d, quarter[2], quarter[3], index));
-  }
-};
-#else
-// Sixteen lookups in 16 bytes each, of which one finds its index in range and the others give 0.
-template <class D>
-struct LookUp {
-  D d;
-  const uint8_t* table;
-  LookUp(D d8, const uint8_t* t) : d(d8), table(t) {}
-  HWY_INLINE hn::Vec<D> operator()(hn::Vec<D> x) const {
-    auto y = hn::Zero(d);
-    for (size_t i = 0; i < 16; ++i) {
-      const auto row = hn::LoadDup128(d, table + 16 * i);
-      const auto first = hn::Set(d, static_cast<uint8_t>(16 * i));
-#if HWY_TARGET == HWY_WASM
-      // swizzle: past 15 is 0.
-      y = hn::Or(y, hn::TableLookupBytes(row, hn::Sub(x, first)));
-#else
-      const auto index = hn::SaturatedAdd(hn::Xor(x, first), hn::Set(d, 0x70));
-      y = hn::Or(y, hn::TableLookupBytesOr0(row, index));
-#endif
-    }
-    return y;
-  }
-};
-#endif
-
 void lookup_row(const uint8_t* table, const uint8_t* x, uint8_t* y, int64_t count) {
   const hn::ScalableTag<uint8_t> d;
   const LookUp<decltype(d)> look_up(d, table);

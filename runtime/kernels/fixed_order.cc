@@ -44,9 +44,10 @@ void run_tile(const GemmCall& call, const Panel& panel, const std::byte* const* 
   }
   const V lo = hn::Set(kFloats, call.lo), hi = hn::Set(kFloats, call.hi);
   for (int64_t r = 0; r < count; ++r) {
-    const int64_t at = (row + r) * call.c_stride;
-    auto* c = reinterpret_cast<float*>(call.c + at) + panel.column;
-    const auto* residual = reinterpret_cast<const float*>(call.residual + at) + panel.column;
+    auto* c = reinterpret_cast<float*>(call.c + (row + r) * call.c_stride) + panel.column;
+    const auto* residual =
+        reinterpret_cast<const float*>(call.residual + (row + r) * call.residual_stride) +
+        panel.column;
     for (int j = 0; j < kPanel; ++j) {
       const int64_t left = packed.columns - panel.column - j * kLanes;
       if (left <= 0) break;

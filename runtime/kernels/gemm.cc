@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "runtime/kernels/elementwise.h"
+
 namespace octavo::kernels {
 
 void layout_panels(const GemmTarget& target, PackedWeights& packed) {
@@ -119,11 +121,44 @@ void set_requantize(GemmCall& call, const Requantize& requantize, DType y, int64
   if (y != DType::kF32) call.bytes = byte_range(requantize, y);
 }
 
+namespace {
+
+// Replaces results by their entries of the table.
+void look_up(const GemmCall& call, int64_t row_begin, int64_t row_end, int64_t panel_begin,
+             int64_t panel_end) {
+  const auto column = [&](int64_t panel) {
+    const auto& panels = call.b->panels;
+    const auto p = static_cast<size_t>(panel);
+    return p < panels.size() ? panels[p].column : call.b->columns;
+  };
+  const int64_t width = column(panel_end) - column(panel_begin);
+  auto* c = reinterpret_cast<uint8_t*>(call.c) + column(panel_begin);
+  if (width == call.c_stride) {
+    c += row_begin * width;
+    return lookup_row(call.table, c, c, (row_end - row_begin) * width);
+  }
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    lookup_row(call.table, c + row * call.c_stride, c + row * call.c_stride, width);
+  }
+}
+
+}  // namespace
+
 void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) {
-  const auto run = call.int8 ? target.run_int8 : target.run_f32;
+  const bool looks_up = call.table != nullptr && !target.looks_up;
+  const auto run = [&](int64_t row_begin, int64_t row_end, int64_t panel_begin,
+                       int64_t panel_end) {
+    (call.int8 ? target.run_int8 : target.run_f32)(call, row_begin, row_end, panel_begin,
+                                                   panel_end);
+    if (looks_up) look_up(call, row_begin, row_end, panel_begin, panel_end);
+  };
   const auto panels = static_cast<int64_t>(call.b->panels.size());
   if (pool == nullptr || pool->thread_count() <= 1) {
-    run(call, 0, call.rows, 0, panels);
+    // In pieces if there is a table, which finds them in L1.
+    const int64_t piece = looks_up ? 96 : call.rows;
+    for (int64_t row = 0; row < call.rows; row += piece) {
+      run(row, std::min(row + piece, call.rows), 0, panels);
+    }
     return;
   }
   // Blocks of rows where there are enough of them, single panels otherwise (few rows: late layers
@@ -140,9 +175,9 @@ void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) 
       const int64_t row = item / groups * kRows;
       const int64_t row_end = std::min(row + kRows, call.rows);
       if (by_panel) {
-        run(call, row, row_end, item % groups, item % groups + 1);
+        run(row, row_end, item % groups, item % groups + 1);
       } else {
-        run(call, row, row_end, 0, panels);
+        run(row, row_end, 0, panels);
       }
     }
   });

@@ -72,13 +72,15 @@ struct GemmCall {
   bool int8 = false;  // else f32
   GemmOutput output = GemmOutput::kF32;
   std::byte* c = nullptr;
-  const std::byte* residual = nullptr;  // nullptr: none; of the output's dtype and strides
+  const std::byte* residual = nullptr;  // nullptr: none; of the output's dtype
   int64_t c_stride = 0;                 // bytes from row to row
+  int64_t residual_stride = 0;
   float lo = 0, hi = 0, zero_point = 0;
   float residual_scale = 0;
   int32_t residual_zero_point = 0;
   RequantizeEnding ending = RequantizeEnding::kFull;  // without residual
   ByteRange bytes;
+  const uint8_t* table = nullptr;  // 8-bit results y become table[y]; nullptr: they stay
 };
 
 /// Computes rows [row_begin, row_end) of panels [panel_begin, panel_end).
@@ -92,6 +94,7 @@ struct GemmTarget {
   int64_t panel_vectors;  // vectors in a full panel
   GemmRun run_f32;
   GemmRun run_int8;
+  bool looks_up = false;  // run_int8 ends with the call's table, which run_gemm() does elsewhere
 };
 GemmTarget gemm_target();
 GemmRun gemm_f32_target();

@@ -7,6 +7,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
+HWY_INLINE float* sums_at(const GemmCall& call, const Panel& panel, int64_t row) {
+  return reinterpret_cast<float*>(call.c + row * call.c_stride) + panel.column;
+}
+HWY_INLINE const float* residual_at(const GemmCall& call, const Panel& panel, int64_t row) {
+  return reinterpret_cast<const float*>(call.residual + row * call.residual_stride) + panel.column;
+}
+
 // Writes `count` rows of sums, of `width` columns each, of the last and narrower panel.
 HWY_NOINLINE void store_partial(const GemmCall& call, const Panel& panel, const float* sums,
                                 int64_t width, int64_t row, int64_t count) {
@@ -15,9 +22,8 @@ HWY_NOINLINE void store_partial(const GemmCall& call, const Panel& panel, const 
   const auto lo = hn::Set(d, call.lo);
   const auto hi = hn::Set(d, call.hi);
   for (int64_t r = 0; r < count; ++r, sums += width) {
-    const int64_t offset = (row + r) * call.c_stride + panel.column * kWordBytes;
-    const auto* residual = reinterpret_cast<const float*>(call.residual + offset);
-    auto* c = reinterpret_cast<float*>(call.c + offset);
+    const auto* residual = residual_at(call, panel, row + r);
+    auto* c = sums_at(call, panel, row + r);
     for (int64_t j = 0; j < call.b->columns - panel.column; j += kLanes) {
       const auto n = static_cast<size_t>(call.b->columns - panel.column - j);
       auto y = hn::LoadU(d, sums + j);
@@ -81,14 +87,13 @@ struct F32Tile {
     const V hi = hn::Set(d, call.hi);
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       if (r >= count) return;
-      const int64_t offset = (row + r) * call.c_stride + panel.column * kWordBytes;
       if (call.residual != nullptr) {
-        const auto* residual = reinterpret_cast<const float*>(call.residual + offset);
+        const auto* residual = residual_at(call, panel, row + r);
         unroll<kVectors>([&](auto j) OCTAVO_INLINE {
           acc[r][j] = hn::Add(acc[r][j], hn::LoadU(d, residual + j * kLanes));
         });
       }
-      auto* c = reinterpret_cast<float*>(call.c + offset);
+      auto* c = sums_at(call, panel, row + r);
       unroll<kVectors>([&](auto j) OCTAVO_INLINE {
         hn::StoreU(hn::Min(hn::Max(acc[r][j], lo), hi), d, c + j * kLanes);
       });

@@ -3,6 +3,8 @@
 // two int16 with two.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/gemm_int8.cc"
+#include <array>
+
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "runtime/kernels/gemm-inl.h"
 
@@ -34,9 +36,9 @@ HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int
   const auto residual_zero =
       hn::Set(d32, call.residual_zero_point + (call.bytes.is_signed ? 128 : 0));
   const auto residual_scale = hn::Set(df, call.residual_scale);
-  const int64_t offset = row * call.c_stride + panel.column;
-  const auto* residual = reinterpret_cast<const uint8_t*>(call.residual) + offset;
-  auto* to = reinterpret_cast<uint8_t*>(call.c) + offset;
+  const auto* residual = reinterpret_cast<const uint8_t*>(call.residual) +
+                         row * call.residual_stride + panel.column;
+  auto* to = reinterpret_cast<uint8_t*>(call.c) + row * call.c_stride + panel.column;
 
   for (int64_t r = 0; r < count; ++r, acc += kWidth) {
     hn::Vec<decltype(df)> y[kVectors];
@@ -69,11 +71,11 @@ HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int
         const auto real = hn::ConvertTo(df, hn::Sub(hn::BitCast(d32, wide[j]), residual_zero));
         y[j] = hn::Add(y[j], hn::Mul(real, residual_scale));
       });
-      residual += call.c_stride;
+      residual += call.residual_stride;
     }
     hn::Vec<decltype(d32)> rounded[kVectors];
     unroll<kVectors>([&](auto j) OCTAVO_INLINE { rounded[j] = requantize.round(y[j]); });
-    const auto q = bytes.narrow(rounded);
+    const auto q = look_up(d8, bytes.narrow(rounded), call.table);
     if (left >= kWidth) {
       hn::StoreU(q, d8, to);
     } else {
@@ -149,6 +151,79 @@ struct Dot2 {
   }
 };
 
+// Whether a tile is ended in its registers: where code need not be small, without the rare endings.
+HWY_INLINE bool ends_in_registers(const GemmCall& call) {
+  return !HWY_ARCH_WASM && call.output != GemmOutput::kF32 && call.residual == nullptr &&
+         call.ending != RequantizeEnding::kFull;
+}
+
+// Four vectors of 16 sums, of 4 / kVectors rows, were narrowed: within each 128-bit block, four bytes
+// of each. Puts the bytes of each row side by side.
+template <int kVectors, class D8>
+HWY_INLINE hn::Vec<D8> in_rows(D8 d8, hn::Vec<D8> v) {
+  using T = std::conditional_t<kVectors == 1, uint32_t, uint64_t>;
+  const hn::Repartition<T, D8> d;
+  static constexpr auto kOrder = [] {
+    std::array<T, 16 / kVectors> order{};
+    for (T i = 0; i < order.size(); ++i) order[i] = i % 4 * (4 / kVectors) + i / 4;
+    return order;
+  }();
+  return hn::BitCast(
+      d8, hn::TableLookupLanes(hn::BitCast(d, v), hn::SetTableIndices(d, kOrder.data())));
+}
+
+// store_8bit() of sums in registers.
+template <RequantizeEnding kEnding, int kRows, int kVectors, class V>
+HWY_INLINE void store_sums(const GemmCall& call, const Panel& panel, V (&acc)[kRows][kVectors],
+                           int64_t row, int64_t count) {
+  const hn::ScalableTag<float> df;
+  const hn::CappedTag<uint8_t, kVectors * HWY_LANES(float)> d8;
+  constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
+  const PackedWeights& packed = *call.b;
+  const RequantizeVectors<decltype(df), kEnding> requantize(df, call.zero_point, call.lo, call.hi);
+  unroll<kVectors>([&](auto j) OCTAVO_INLINE {
+    const auto multiplier = hn::LoadU(df, packed.multiplier.data() + panel.column + j * kLanes);
+    const auto bias = hn::LoadU(df, packed.bias.data() + panel.column + j * kLanes);
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
+      acc[r][j] = requantize.round(requantize.scale(acc[r][j], multiplier, bias));
+    });
+  });
+  const auto left = static_cast<size_t>(packed.columns - panel.column);
+  auto* to = reinterpret_cast<uint8_t*>(call.c) + row * call.c_stride + panel.column;
+  const auto put = [&](int r, auto bytes_of_row) OCTAVO_INLINE {
+    if (r < count) store(bytes_of_row, d8, to + r * call.c_stride, left);
+  };
+  if constexpr (kVectors < 4 && kLanes == 16) {
+    // Narrows four vectors at once, of several rows.
+    const hn::Repartition<uint8_t, decltype(df)> d;
+    const ByteVectors<decltype(d)> bytes(d, call.bytes);
+    constexpr int kGroup = 4 / kVectors;
+    unroll<(kRows + kGroup - 1) / kGroup>([&](auto g) OCTAVO_INLINE {
+      constexpr int kFirst = decltype(g)::value * kGroup;
+      V four[4];
+      unroll<4>([&](auto i) OCTAVO_INLINE {
+        four[i] = acc[std::min(kFirst + i / kVectors, kRows - 1)][i % kVectors];
+      });
+      const auto q = look_up(d, in_rows<kVectors>(d, bytes.narrow(four)), call.table);
+      unroll<kGroup>([&](auto i) OCTAVO_INLINE {
+        constexpr int kPart = decltype(i)::value, kRow = kFirst + kPart;
+        if constexpr (kRow >= kRows) {
+          return;
+        } else if constexpr (kVectors == 1) {
+          put(kRow, hn::ExtractBlock<kPart>(q));
+        } else {
+          put(kRow, kPart == 0 ? hn::LowerHalf(d8, q) : hn::UpperHalf(d8, q));
+        }
+      });
+    });
+  } else {
+    const ByteVectors<decltype(d8)> bytes(d8, call.bytes);
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
+      put(r, look_up(d8, bytes.narrow(acc[r]), call.table));
+    });
+  }
+}
+
 template <class Dot>
 struct Int8Tile {
   static constexpr int max_rows(int vectors) { return Dot::max_rows(vectors); }
@@ -163,6 +238,7 @@ struct Int8Tile {
     int32_t* at(int64_t row) { return data + row * kWidth; }
     HWY_INLINE void finish(const GemmCall& call, const Panel& panel, int64_t row,
                            int64_t count) const {
+      if (ends_in_registers(call)) return;
       if (call.output == GemmOutput::kF32) {
         store_f32<kVectors>(call, panel, data, row, count);
       } else {
@@ -173,7 +249,8 @@ struct Int8Tile {
 
   template <int kRows, int kVectors>
   static HWY_NOINLINE void run(const GemmCall& call, const Panel& panel,
-                               const std::byte* const* rows, int64_t, int64_t, int32_t* sums) {
+                               const std::byte* const* rows, int64_t row, int64_t count,
+                               int32_t* sums) {
     const hn::ScalableTag<int32_t> d32;
     using V = hn::Vec<decltype(d32)>;
     constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(int32_t));
@@ -197,6 +274,11 @@ struct Int8Tile {
       });
       b += kVectors * kLanes;
     });
+    if (ends_in_registers(call)) {
+      using enum RequantizeEnding;
+      if (call.ending == kSmall) return store_sums<kSmall>(call, panel, acc, row, count);
+      return store_sums<kPlainEnding>(call, panel, acc, row, count);
+    }
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       unroll<kVectors>([&](auto j) OCTAVO_INLINE {
         hn::Store(acc[r][j], d32, sums + (r * kVectors + j) * kLanes);
@@ -244,6 +326,7 @@ void run_gemm_int8(const GemmCall& call, int64_t row_begin, int64_t row_end, int
 
 int64_t gemm_lanes() { return static_cast<int64_t>(HWY_LANES(float)); }
 int64_t gemm_panel_vectors() { return kPanelVectors; }
+bool gemm_looks_up() { return kLooksUp; }
 
 }  // namespace octavo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -253,11 +336,13 @@ namespace octavo::kernels {
 HWY_EXPORT(run_gemm_int8);
 HWY_EXPORT(gemm_lanes);
 HWY_EXPORT(gemm_panel_vectors);
+HWY_EXPORT(gemm_looks_up);
 HWY_EXPORT(int8_input);
 
 GemmTarget gemm_target() {
   return {HWY_DYNAMIC_DISPATCH(gemm_lanes)(), HWY_DYNAMIC_DISPATCH(gemm_panel_vectors)(),
-          gemm_f32_target(), HWY_DYNAMIC_POINTER(run_gemm_int8)};
+          gemm_f32_target(), HWY_DYNAMIC_POINTER(run_gemm_int8),
+          HWY_DYNAMIC_DISPATCH(gemm_looks_up)()};
 }
 Int8Input int8_input() { return HWY_DYNAMIC_DISPATCH(int8_input)(); }
 }  // namespace octavo::kernels

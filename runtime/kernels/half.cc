@@ -142,7 +142,7 @@ class WidenedStep final : public Step {
 
 }  // namespace
 
-const KernelDef* find_widened(const PlanGraph& graph, const Node& node, const FindKernel& find) {
+const KernelDef* find_widened(const PlanGraph& graph, const Node& node, FindKernel find) {
   if (!has_half(graph, node)) return nullptr;
   Widened widened;
   if (!widen_node(graph, node, widened)) return nullptr;
@@ -150,7 +150,7 @@ const KernelDef* find_widened(const PlanGraph& graph, const Node& node, const Fi
 }
 
 [[gnu::cold]] Result<std::unique_ptr<Step>> create_widened(const PlanGraph& graph, const Node& node,
-                                                           Layout layout, const FindKernel& find) {
+                                                           Layout layout, FindKernel find) {
   Widened widened;
   OCTAVO_TRY(widen_node(graph, node, widened));
   const KernelDef* kernel = find(widened.plan, widened.graph.nodes[0]);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 
 #include "runtime/kernel_table.h"
 
@@ -15,15 +14,12 @@ inline bool is_half(DType dtype) { return dtype == DType::kF16 || dtype == DType
 void widen_row(DType dtype, const void* x, float* y, int64_t count);
 void narrow_row(DType dtype, const float* x, void* y, int64_t count);
 
-/// Finds a kernel for one node of a graph.
-using FindKernel = std::function<const KernelDef*(const PlanGraph& graph, const Node& node)>;
-
 /// The float32 kernel, found by `find`, for a node with half-precision values; nullptr if there is
 /// none or the node has no such values.
-const KernelDef* find_widened(const PlanGraph& graph, const Node& node, const FindKernel& find);
+const KernelDef* find_widened(const PlanGraph& graph, const Node& node, FindKernel find);
 
 /// That kernel as a step which widens its inputs and rounds its outputs.
 Result<std::unique_ptr<Step>> create_widened(const PlanGraph& graph, const Node& node,
-                                             Layout layout, const FindKernel& find);
+                                             Layout layout, FindKernel find);
 
 }  // namespace octavo::kernels

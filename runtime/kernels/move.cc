@@ -1,6 +1,5 @@
 // Data movement: Concat in any layout. Quantized inputs with parameters other than the output's go
-// through a 256-entry table.
-#include <array>
+// through a 256-entry table; what was computed in its place is not copied.
 #include <cstring>
 
 #include "runtime/kernels/elementwise.h"
@@ -11,12 +10,10 @@ namespace {
 
 constexpr int64_t kGrainBytes = 65536;  // that are worth another thread
 
-using Table = std::array<uint8_t, 256>;
-
 // What each byte of a tensor becomes under other parameters: dequantize, then quantize.
-Table requantize_table(DType from_dtype, const QuantParams& from, DType to_dtype,
+ByteTable requantize_table(DType from_dtype, const QuantParams& from, DType to_dtype,
                        const QuantParams& to) {
-  Table table{};
+  ByteTable table{};
   for (int byte = 0; byte < 256; ++byte) {
     const int32_t q = from_dtype == DType::kI8 ? static_cast<int8_t>(byte) : byte;
     const float real = dequantize(q, from.scale[0], from.zero_point[0]);
@@ -52,14 +49,15 @@ class ConcatStep final : public KernelStep {
       return physical_shape(shape, layout).elements(axis, rank) * dtype_bytes(y.dtype);
     };
     step->rows_ = physical_shape(y.shape, layout).elements(0, axis);
-    step->row_bytes_ = inner_bytes(y.shape);
+    step->row_bytes_ = step->stride_ = inner_bytes(y.shape);
+    step->by_pixel_ = layout == Layout::kChannelsLast && rank >= 3 && logical == 1;
     int64_t offset = 0;
     for (const ValueId id : node.inputs) {
       const TensorInfo& x = graph.info(id);
-      Piece piece{offset, inner_bytes(x.shape)};
+      Copy piece{offset, inner_bytes(x.shape)};
       if (y.quant != nullptr && (x.dtype != y.dtype || !(*x.quant == *y.quant))) {
         piece.table =
-            std::make_unique<Table>(requantize_table(x.dtype, *x.quant, y.dtype, *y.quant));
+            std::make_unique<ByteTable>(requantize_table(x.dtype, *x.quant, y.dtype, *y.quant));
       }
       offset += piece.bytes;
       step->pieces_.push_back(std::move(piece));
@@ -67,15 +65,32 @@ class ConcatStep final : public KernelStep {
     return step;
   }
 
+  std::optional<Piece> piece(size_t index) const override {
+    const auto& copied = pieces_[index];
+    if (copied.table != nullptr || (rows_ > 1 && !by_pixel_)) return {};
+    return Piece{copied.offset, rows_ > 1 ? stride_ : 0};
+  }
+  bool set_pixel_stride(int64_t bytes) override {
+    if (by_pixel_) stride_ = bytes;
+    return by_pixel_;
+  }
+
   Status run(const StepContext& context) override {
     auto* out = static_cast<uint8_t*>(context.outputs[0].data);
+    const auto is_there = [&](size_t p) {
+      return input(context, p).data == out + pieces_[p].offset;
+    };
+    size_t first = 0;
+    while (first < pieces_.size() && is_there(first)) ++first;
+    if (first == pieces_.size()) return {};
     const int64_t grain = std::max<int64_t>(1, kGrainBytes / std::max<int64_t>(1, row_bytes_));
     parallel_for(context.pool, rows_, grain, [&](int64_t begin, int64_t end) {
-      for (size_t p = 0; p < pieces_.size(); ++p) {
-        const Piece& piece = pieces_[p];
+      for (size_t p = first; p < pieces_.size(); ++p) {
+        if (is_there(p)) continue;
+        const Copy& piece = pieces_[p];
         const auto* in = static_cast<const uint8_t*>(input(context, p).data);
         for (int64_t row = begin; row < end; ++row) {
-          uint8_t* to = out + row * row_bytes_ + piece.offset;
+          uint8_t* to = out + row * stride_ + piece.offset;
           const uint8_t* from = in + row * piece.bytes;
           if (piece.table == nullptr) {
             std::memcpy(to, from, static_cast<size_t>(piece.bytes));
@@ -89,14 +104,16 @@ class ConcatStep final : public KernelStep {
   }
 
  private:
-  struct Piece {
+  struct Copy {
     int64_t offset, bytes;  // within a row of the output
-    std::unique_ptr<Table> table = nullptr;
+    std::unique_ptr<ByteTable> table = nullptr;
   };
   using KernelStep::KernelStep;
 
   int64_t rows_ = 0, row_bytes_ = 0;
-  std::vector<Piece> pieces_;
+  int64_t stride_ = 0;     // bytes from a row of the output to the next
+  bool by_pixel_ = false;  // rows are pixels
+  std::vector<Copy> pieces_;  // by input
 };
 
 constexpr KernelDef kRows[] = {

@@ -144,23 +144,31 @@ Result<Tensor> tabulate(const PlanGraph& graph, const Node& node, ValueId source
   return std::move(results[0]);
 }
 
+// The table of several nodes, each a function of the last one's output, of `source` or of both.
+[[gnu::cold]] Result<ByteTable> tabulate_all(const PlanGraph& graph, ValueId source,
+                                             std::span<const Node* const> nodes) {
+  OCTAVO_ASSIGN(Tensor all, Tensor::create(graph.info(source).dtype, Shape{256}));
+  for (size_t i = 0; i < 256; ++i) static_cast<uint8_t*>(all.raw())[i] = static_cast<uint8_t>(i);
+  Tensor last_table = all;
+  ValueId last = source;
+  for (const Node* node : nodes) {
+    OCTAVO_ASSIGN(last_table, tabulate(graph, *node, source, all, last, last_table));
+    last = node->output(0);
+  }
+  ByteTable table;
+  std::copy_n(static_cast<const uint8_t*>(last_table.raw()), table.size(), table.begin());
+  return table;
+}
+
 class TableStep final : public Step {
  public:
   [[gnu::cold]] static Result<std::unique_ptr<Step>> create(const PlanGraph& graph,
                                                             std::span<const Node* const> nodes) {
     auto step = std::make_unique<TableStep>();
     const ValueId source = source_of(graph, *nodes.front());
-    OCTAVO_ASSIGN(Tensor all, Tensor::create(graph.info(source).dtype, Shape{256}));
-    for (size_t i = 0; i < 256; ++i) static_cast<uint8_t*>(all.raw())[i] = static_cast<uint8_t>(i);
-    Tensor table = all;
-    ValueId last = source;
-    for (const Node* node : nodes) {
-      OCTAVO_ASSIGN(table, tabulate(graph, *node, source, all, last, table));
-      last = node->output(0);
-    }
-    std::copy_n(static_cast<const uint8_t*>(table.raw()), 256, step->table_.begin());
+    OCTAVO_ASSIGN(step->table_, tabulate_all(graph, source, nodes));
     step->inputs = {source};
-    step->outputs = {last};
+    step->outputs = {nodes.back()->output(0)};
     return step;
   }
   int in_place_input() const override { return 0; }
@@ -175,7 +183,7 @@ class TableStep final : public Step {
   }
 
  private:
-  std::array<uint8_t, 256> table_{};
+  ByteTable table_{};
 };
 
 class FloatStep final : public Step {
@@ -296,8 +304,15 @@ constexpr auto kRows = [] {
 
 std::span<const KernelDef> pointwise_kernels() { return kRows; }
 
-std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bool>& available) {
+std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bool>& available,
+                                    FindKernel find) {
   const Readers readers(graph);
+  std::vector<NodeId> writer(graph.graph.values.size(), -1);
+  for (size_t n = 0; n < available.size(); ++n) {
+    for (const ValueId id : graph.graph.nodes[n].outputs) {
+      if (id != kNoValue) writer[static_cast<size_t>(id)] = static_cast<NodeId>(n);
+    }
+  }
   std::vector<bool> taken(available.size(), false);
   const auto is_free = [&](NodeId id) {
     return available[static_cast<size_t>(id)] && !taken[static_cast<size_t>(id)];
@@ -306,6 +321,14 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
   const auto sole_reader = [&](ValueId value) -> NodeId {
     const auto all = readers.of(value);
     return !all.empty() && readers.only(value, all.first(1)) && is_free(all[0]) ? all[0] : -1;
+  };
+  // The free node that computes the value for these nodes alone and can end with their table.
+  const auto looks_up = [&](ValueId value, std::span<const NodeId> nodes) -> NodeId {
+    const NodeId id = writer[static_cast<size_t>(value)];
+    if (id < 0 || !is_free(id) || int8_params(graph, value) == nullptr) return -1;
+    const KernelDef* kernel = find(graph, graph.graph.node(id));
+    const bool can = kernel != nullptr && kernel->create_with_table != nullptr;
+    return can && readers.only(value, nodes) ? id : -1;
   };
   std::vector<Claim> claims;
   for (size_t n = 0; n < available.size(); ++n) {
@@ -321,6 +344,9 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
       claim.nodes.push_back(next);
       last = graph.graph.node(next).output(0);
     }
+    if (const NodeId before = looks_up(source, claim.nodes); before >= 0) {
+      claim.nodes.insert(claim.nodes.begin(), before);
+    }
     if (claim.nodes.size() < 2) continue;
     for (const NodeId id : claim.nodes) taken[static_cast<size_t>(id)] = true;
     claims.push_back(std::move(claim));
@@ -329,9 +355,20 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
 }
 
 [[gnu::cold]] Result<std::unique_ptr<Step>> create_pointwise(const PlanGraph& graph,
-                                                             const Claim& claim) {
+                                                             const Claim& claim,
+                                                             const KernelDef* kernel) {
   std::vector<const Node*> nodes;
   for (const NodeId id : claim.nodes) nodes.push_back(&graph.graph.node(id));
+  if (kernel != nullptr) {
+    const std::span<const Node* const> functions = std::span(nodes).subspan(1);
+    OCTAVO_ASSIGN(const ByteTable table,
+                  tabulate_all(graph, nodes.front()->output(0), functions));
+    OCTAVO_ASSIGN(std::unique_ptr<Step> step,
+                  kernel->create_with_table(graph, *nodes.front(), table,
+                                            nodes.back()->output(0)));
+    step->kernel = concat(kernel->name, "_table");
+    return step;
+  }
   const bool int8 = int8_params(graph, source_of(graph, *nodes.front())) != nullptr;
   OCTAVO_ASSIGN(std::unique_ptr<Step> step,
                 int8 ? TableStep::create(graph, nodes) : FloatStep::create(graph, nodes));

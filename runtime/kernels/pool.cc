@@ -45,6 +45,7 @@ class PoolStep : public KernelStep {
     const ops::Spatial out = ops::to_three(y.dims().subspan(2));
     step->batch_ = x[0];
     step->channels_ = x[1];
+    step->out_stride_ = x[1] * dtype_bytes(graph.info(node.output(0)).dtype);
     int64_t stride = x[1];
     for (size_t i = 3; i-- > 0;) {
       for (const ops::Span& span : ops::make_spans(window, i, step->in_[i], out[i])) {
@@ -53,18 +54,35 @@ class PoolStep : public KernelStep {
       }
       stride *= step->in_[i];
     }
+    if (step->kind_ == PoolKind::kMax) step->choose_tiles(window);
     step->include_pad_ =
         node.kind == OpKind::kAveragePool && node.get_int("count_include_pad") != 0;
     return step;
   }
 
+  bool set_pixel_stride(int64_t bytes) override {
+    out_stride_ = bytes;
+    return true;
+  }
+
   Status run(const StepContext& context) override {
     const auto* x = input(context, 0).as<const std::byte>();
     auto* y = context.outputs[0].as<std::byte>();
-    const int64_t bytes = type_in_ == PoolType::kF32 ? 4 : 1;
+    const int64_t bytes = element_bytes();
     const auto [depth, height, width] = sizes();
     const int64_t pixels = depth * height * width;
     const int64_t image = in_[0] * in_[1] * in_[2] * channels_;
+    if (block_ > 0) {
+      parallel_for(context.pool, batch_ * depth * height, 4096 / (width * channels_) + 1,
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t row = begin; row < end; ++row) {
+                       const int64_t n = row / (depth * height), at = row % (depth * height);
+                       max_row(x + n * image * bytes, at / height, at % height,
+                               y + row * width * out_stride_);
+                     }
+                   });
+      return {};
+    }
     parallel_for(context.pool, batch_ * pixels, 4096 / channels_ + 1,
                  [&](int64_t begin, int64_t end) {
                    std::array<int64_t, 3> at = {begin % pixels / (height * width),
@@ -81,7 +99,7 @@ class PoolStep : public KernelStep {
                      window.channels = channels_;
                      int64_t inside = 1, padded = 1, first = 0;
                      for (size_t i = 0; i < 3; ++i) {
-                       const Axis& axis = axes_[i][static_cast<size_t>(at[i])];
+                       const PoolAxis& axis = axes_[i][static_cast<size_t>(at[i])];
                        window.count[i] = axis.count;
                        window.step[i] = axis.step;
                        first += axis.first;
@@ -92,7 +110,7 @@ class PoolStep : public KernelStep {
                      window.base = x + (item / pixels * image + (inside > 0 ? first : 0)) * bytes;
                      pool_window(kind_, type_in_, type_out_, window,
                                  kind_ == PoolKind::kMax ? PoolMean{} : mean(inside, padded),
-                                 y + item * channels_ * bytes);
+                                 y + item * out_stride_);
                    }
                  });
     return {};
@@ -106,6 +124,66 @@ class PoolStep : public KernelStep {
         type_out_(type_of(graph, node.output(0))) {
     if (kind_ == PoolKind::kAverage && type_in_ != PoolType::kF32) {
       params_.emplace(*int8_params(graph, node.input(0)), *int8_params(graph, node.output(0)));
+    }
+  }
+
+  static constexpr int64_t kBufferBytes = 16384;
+  int64_t element_bytes() const { return type_in_ == PoolType::kF32 ? 4 : 1; }
+
+  // Maxima are taken along columns into a buffer on the stack, then along rows: so many channels
+  // and pixels at a time that it holds what they read.
+  void choose_tiles(const ops::Window& window) {
+    const int64_t extent = window.extent(2);
+    const int64_t values = kBufferBytes / element_bytes();
+    constexpr int64_t kLeast = 64;  // channels
+    if (std::min(channels_, kLeast) * extent > values) return;
+    block_ = channels_ * extent <= values ? channels_ : values / extent / kLeast * kLeast;
+    tile_ = (values / block_ - extent) / window.stride[2] + 1;
+  }
+
+  // A row of the output, from an image.
+  void max_row(const std::byte* x, int64_t at_z, int64_t at_y, std::byte* y) const {
+    alignas(64) std::byte buffer[kBufferBytes];
+    const int64_t bytes = element_bytes();
+    const PoolAxis &z = axes_[0][static_cast<size_t>(at_z)], &v = axes_[1][static_cast<size_t>(at_y)];
+    const bool empty = z.count * v.count == 0;
+    const std::span<const PoolAxis> columns = axes_[2];
+    std::array<PoolAxis, kMaxTile> tile;
+    for (size_t first = 0; first < columns.size();) {
+      const size_t count =
+          std::min({columns.size() - first, static_cast<size_t>(tile_), tile.size()});
+      int64_t begin = in_[2] * channels_, end = 0;  // of what is read
+      for (const PoolAxis& axis : columns.subspan(first, count)) {
+        if (axis.count == 0) continue;
+        begin = std::min(begin, axis.first);
+        end = std::max(end, axis.first + (axis.count - 1) * axis.step + channels_);
+      }
+      const int64_t pixels = std::max<int64_t>(0, (end - begin) / channels_);
+      for (size_t i = 0; i < count; ++i) {
+        const PoolAxis& axis = columns[first + i];
+        tile[i] = {axis.count == 0 ? 0 : (axis.first - begin) / channels_ * block_,
+                   empty ? 0 : axis.count, axis.step / channels_ * block_, 0};
+      }
+      for (int64_t c = 0; c < channels_; c += block_) {
+        const int64_t block = std::min(block_, channels_ - c);
+        PoolWindow window{};
+        window.count[0] = z.count;
+        window.count[1] = v.count;
+        window.count[2] = 1;
+        window.step[0] = z.step;
+        window.step[1] = v.step;
+        const auto* from = x + (z.first + v.first + begin + c) * bytes;
+        // Adjoining pixels are one long one.
+        const bool adjoin = block_ == channels_;
+        window.channels = adjoin ? pixels * channels_ : block;
+        for (int64_t p = 0; !empty && p < (adjoin ? 1 : pixels); ++p) {
+          window.base = from + p * channels_ * bytes;
+          pool_window(kind_, type_in_, type_out_, window, {}, buffer + p * block_ * bytes);
+        }
+        max_of_columns(type_in_, buffer, std::span(tile).first(count), block,
+                       y + static_cast<int64_t>(first) * out_stride_ + c * bytes, out_stride_);
+      }
+      first += count;
     }
   }
 
@@ -126,18 +204,15 @@ class PoolStep : public KernelStep {
     return mean;
   }
 
-  // What a window reads along one axis: in elements, but for the number of positions.
-  struct Axis {
-    int64_t first, count, step;
-    int64_t padded;  // positions, those in the padding too
-  };
-
   PoolKind kind_;
   PoolType type_in_, type_out_;
   std::optional<ops::AverageParams> params_;
   ops::Spatial in_{};
-  std::array<std::vector<Axis>, 3> axes_;  // by output position
+  std::array<std::vector<PoolAxis>, 3> axes_;  // by output position
   int64_t batch_ = 0, channels_ = 0;
+  int64_t out_stride_ = 0;  // bytes
+  static constexpr size_t kMaxTile = 64;
+  int64_t block_ = 0, tile_ = 0;  // channels and output pixels at a time; 0: each window by itself
   bool include_pad_ = false;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace octavo::kernels {
 
@@ -15,6 +16,12 @@ struct PoolWindow {
   int64_t channels;
 };
 
+/// What a window reads along one axis: in elements, but for the number of positions.
+struct PoolAxis {
+  int64_t first, count, step;
+  int64_t padded;  // positions, those in the padding too
+};
+
 /// What follows the sum of a mean: f32 divides by `divisor`; integers compute
 /// (sum - offset) * multiplier + zero_y (runtime/ops/average.h).
 struct PoolMean {
@@ -25,5 +32,10 @@ struct PoolMean {
 /// One output pixel, all channels. Averages of u8 may be written as i8 and the other way round.
 void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& window,
                  const PoolMean& mean, void* y);
+
+/// A row of output pixels, each the maximum of the input pixels that `axes` names (elements from
+/// `x` on); `channels` of them, `stride` bytes from one output pixel to the next.
+void max_of_columns(PoolType type, const void* x, std::span<const PoolAxis> axes, int64_t channels,
+                    void* y, int64_t stride);
 
 }  // namespace octavo::kernels

@@ -23,37 +23,85 @@ HWY_INLINE void for_each_pixel(const PoolWindow& w, const Fn& fn) {
   }
 }
 
+// The larger one; a NaN does not win.
+template <class D>
+HWY_INLINE hn::Vec<D> larger(D, hn::Vec<D> best, hn::Vec<D> x) {
+  if constexpr (hwy::IsFloat<hn::TFromD<D>>()) return hn::IfThenElse(hn::Lt(best, x), x, best);
+  return hn::Max(best, x);
+}
+template <class T>
+constexpr T lowest() {
+  return hwy::IsFloat<T>() ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
+}
+
 template <class T>
 HWY_INLINE void max_window(const PoolWindow& w, T* y) {
   const hn::ScalableTag<T> d;
-  T lowest = std::numeric_limits<T>::lowest();
-  if constexpr (hwy::IsFloat<T>()) lowest = -std::numeric_limits<T>::infinity();
-  const auto larger = [](auto best, auto x) OCTAVO_INLINE {
-    return hn::IfThenElse(hn::Lt(best, x), x, best);  // a NaN does not win
-  };
-  // Four vectors at a time: the loops over the window cost as much as a vector.
+  // Four vectors at a time, and no loops over the window, which cost as much as a vector.
+  constexpr int64_t kMaxPixels = 32;
+  const T* pixels[kMaxPixels];
+  const int64_t count = w.count[0] * w.count[1] * w.count[2];
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t first = 0;
-  for (; first + 4 * lanes <= w.channels; first += 4 * lanes) {
-    auto a = hn::Set(d, lowest), b = a, c = a, e = a;
-    for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE {
-      pixel += first;
-      a = larger(a, hn::LoadU(d, pixel));
-      b = larger(b, hn::LoadU(d, pixel + lanes));
-      c = larger(c, hn::LoadU(d, pixel + 2 * lanes));
-      e = larger(e, hn::LoadU(d, pixel + 3 * lanes));
-    });
-    hn::StoreU(a, d, y + first);
-    hn::StoreU(b, d, y + first + lanes);
-    hn::StoreU(c, d, y + first + 2 * lanes);
-    hn::StoreU(e, d, y + first + 3 * lanes);
+  if (count <= kMaxPixels && 4 * lanes <= w.channels) {
+    const T** next = pixels;
+    for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE { *next++ = pixel; });
+    for (; first + 4 * lanes <= w.channels; first += 4 * lanes) {
+      auto a = hn::Set(d, lowest<T>()), b = a, c = a, e = a;
+      for (int64_t i = 0; i < count; ++i) {
+        const T* pixel = pixels[i] + first;
+        a = larger(d, a, hn::LoadU(d, pixel));
+        b = larger(d, b, hn::LoadU(d, pixel + lanes));
+        c = larger(d, c, hn::LoadU(d, pixel + 2 * lanes));
+        e = larger(d, e, hn::LoadU(d, pixel + 3 * lanes));
+      }
+      hn::StoreU(a, d, y + first);
+      hn::StoreU(b, d, y + first + lanes);
+      hn::StoreU(c, d, y + first + 2 * lanes);
+      hn::StoreU(e, d, y + first + 3 * lanes);
+    }
   }
   for_each_vector(d, w.channels - first, [&](int64_t c, size_t n) OCTAVO_INLINE {
-    auto best = hn::Set(d, lowest);
-    for_each_pixel<T>(w, [&](const T* pixel)
-                             OCTAVO_INLINE { best = larger(best, load(d, pixel + first + c, n)); });
+    auto best = hn::Set(d, lowest<T>());
+    for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE {
+      best = larger(d, best, load(d, pixel + first + c, n));
+    });
     store(best, d, y + first + c, n);
   });
+}
+
+template <class T>
+HWY_INLINE void max_columns(const T* x, std::span<const PoolAxis> axes, int64_t channels,
+                            std::byte* y, int64_t stride) {
+  const hn::ScalableTag<T> d;
+  for (const PoolAxis& axis : axes) {
+    const T* from = x + axis.first;
+    T* to = reinterpret_cast<T*>(y);
+    for_each_vector(d, channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
+      const auto at = [&](int64_t k) OCTAVO_INLINE { return load(d, from + k * axis.step + c, n); };
+      auto best = hn::Set(d, lowest<T>());
+      if (axis.count == 3) {
+        unroll<3>([&](auto k) OCTAVO_INLINE { best = larger(d, best, at(k)); });
+      } else {
+        for (int64_t k = 0; k < axis.count; ++k) best = larger(d, best, at(k));
+      }
+      store(best, d, to + c, n);
+    });
+    y += stride;
+  }
+}
+
+void max_of_columns(PoolType type, const void* x, std::span<const PoolAxis> axes, int64_t channels,
+                    void* y, int64_t stride) {
+  auto* to = static_cast<std::byte*>(y);
+  switch (type) {
+    case PoolType::kF32:
+      return max_columns(static_cast<const float*>(x), axes, channels, to, stride);
+    case PoolType::kU8:
+      return max_columns(static_cast<const uint8_t*>(x), axes, channels, to, stride);
+    case PoolType::kI8:
+      return max_columns(static_cast<const int8_t*>(x), axes, channels, to, stride);
+  }
 }
 
 HWY_INLINE void mean_f32(const PoolWindow& w, const PoolMean& mean, float* y) {
@@ -115,11 +163,16 @@ HWY_AFTER_NAMESPACE();
 namespace octavo::kernels {
 namespace {
 HWY_EXPORT(pool_window);
+HWY_EXPORT(max_of_columns);
 }  // namespace
 
 void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& window,
                  const PoolMean& mean, void* y) {
   HWY_DYNAMIC_DISPATCH(pool_window)(kind, in, out, window, mean, y);
+}
+void max_of_columns(PoolType type, const void* x, std::span<const PoolAxis> axes, int64_t channels,
+                    void* y, int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(max_of_columns)(type, x, axes, channels, y, stride);
 }
 }  // namespace octavo::kernels
 #endif

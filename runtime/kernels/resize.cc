@@ -3,6 +3,7 @@
 #include "runtime/ops/resize.h"
 
 #include <array>
+#include <cstring>
 
 #include "runtime/kernels/elementwise.h"
 #include "runtime/kernels/kernel_step.h"
@@ -64,6 +65,13 @@ class ResizeStep : public KernelStep {
     const TensorInfo &x = graph.info(node.input(0)), &y = graph.info(node.output(0));
     OCTAVO_ASSIGN(step->resizing_,
                   resizing_of(graph, node, x.shape.rank() < 3 ? Layout::kPlain : layout));
+    const auto& offsets = step->resizing_.offsets;
+    if (!offsets.empty() && x.shape.rank() >= 3 && layout == Layout::kChannelsLast &&
+        x.shape[1] == y.shape[1] && offsets.back().front() == 0 &&
+        offsets.back().back() == x.shape[1] - 1) {
+      step->element_bytes_ = dtype_bytes(x.dtype);
+      step->pixel_bytes_ = step->out_stride_ = x.shape[1] * step->element_bytes_;
+    }
     step->x_ = x.quant;
     step->y_ = y.quant;
     return step;
@@ -75,11 +83,20 @@ class ResizeStep : public KernelStep {
     return floats * static_cast<int64_t>(sizeof(float));
   }
 
+  bool set_pixel_stride(int64_t bytes) override {
+    if (pixel_bytes_ > 0) out_stride_ = bytes;
+    return pixel_bytes_ > 0;
+  }
+
   Status run(const StepContext& context) override {
     const TensorView x = input(context, 0);
     const TensorView& y = context.outputs[0];
     if (!resizing_.offsets.empty()) {
-      ops::copy_mapped(x.dtype, x.data, y.data, resizing_.offsets);
+      if (pixel_bytes_ > 0) {
+        copy_pixels(x.as<const std::byte>(), y.as<std::byte>(), context.pool);
+      } else {
+        ops::copy_mapped(x.dtype, x.data, y.data, resizing_.offsets);
+      }
       return {};
     }
     auto* buffer = reinterpret_cast<float*>(context.scratch);
@@ -103,6 +120,31 @@ class ResizeStep : public KernelStep {
 
  private:
   using KernelStep::KernelStep;
+
+  // The nearest pixels.
+  void copy_pixels(const std::byte* from, std::byte* to, ThreadPool* pool) const {
+    const auto& offsets = resizing_.offsets;  // by axis in storage order, the channels last
+    const auto& columns = offsets[offsets.size() - 2];
+    const auto width = static_cast<int64_t>(columns.size());
+    int64_t rows = 1;
+    for (size_t a = 0; a + 2 < offsets.size(); ++a) rows *= static_cast<int64_t>(offsets[a].size());
+    parallel_for(pool, rows, 16384 / (width * pixel_bytes_) + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        int64_t first = 0, index = row;
+        for (size_t a = offsets.size() - 2; a-- > 0;) {
+          const auto size = static_cast<int64_t>(offsets[a].size());
+          first += offsets[a][static_cast<size_t>(index % size)];
+          index /= size;
+        }
+        std::byte* pixel = to + row * width * out_stride_;
+        for (const int64_t column : columns) {
+          std::memcpy(pixel, from + (first + column) * element_bytes_,
+                      static_cast<size_t>(pixel_bytes_));
+          pixel += out_stride_;
+        }
+      }
+    });
+  }
 
   // To `to`, or to `y`.
   void run_pass(const ResizePass& pass, const float* from, float* to, const TensorView& y,
@@ -147,6 +189,8 @@ class ResizeStep : public KernelStep {
 
   ops::Resizing resizing_;
   std::shared_ptr<const QuantParams> x_, y_;  // nullptr: f32
+  int64_t pixel_bytes_ = 0;  // > 0: whole pixels are copied
+  int64_t element_bytes_ = 0, out_stride_ = 0;
 };
 
 constexpr KernelDef kKernels[] = {
