@@ -31,11 +31,11 @@ class PlanImpl final : public Plan {
     enum class Kind { kArena, kInput, kConstant, kDynamic };
     Kind kind = Kind::kArena;
     ValueId value = kNoValue;
-    TensorView view;   // data is set once the arena exists (kArena), at run (kInput, kDynamic)
-    int buffer = -1;   // kArena: which buffer; aliases share one
+    TensorView view;     // data is set once the arena exists (kArena), at run (kInput, kDynamic)
+    int buffer = -1;     // kArena: which buffer; aliases share one
     int64_t offset = 0;  // kArena: in the buffer
-    int source = -1;   // kInput seen in another layout of the same bytes: the slot it shows
-    Tensor held = {};  // kConstant: keeps it alive; kDynamic: this run's tensor
+    int source = -1;     // kInput seen in another layout of the same bytes: the slot it shows
+    Tensor held = {};    // kConstant: keeps it alive; kDynamic: this run's tensor
   };
 
   struct Entry {

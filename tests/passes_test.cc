@@ -252,9 +252,9 @@ TEST(Passes, SpaceToDepthJoinsTheConvolution) {
     } else {
       x = b.node(OpKind::kSpaceToDepth, {x}, "blocks", {{"blocksize", int64_t{2}}});
     }
-    x = b.node(OpKind::kConv, {x, b.random("w", {5, 12, 3, 2}), b.random("bias", {5})}, "conv",
-               {{"pads", std::vector<int64_t>{1, 0, 1, 1}},
-                {"strides", std::vector<int64_t>{1, 2}}});
+    x = b.node(
+        OpKind::kConv, {x, b.random("w", {5, 12, 3, 2}), b.random("bias", {5})}, "conv",
+        {{"pads", std::vector<int64_t>{1, 0, 1, 1}}, {"strides", std::vector<int64_t>{1, 2}}});
     const Graph after = optimized(b.output(x).build());
     expect_golden("space_to_depth", after);
   }

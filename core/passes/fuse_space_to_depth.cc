@@ -69,7 +69,8 @@ std::optional<Blocks> match_blocks(const GraphEditor& editor, const Node& node) 
     for (const ValueId input : node.inputs) {
       ValueId source = input;
       Pair start, size;
-      if (!follow_slices(editor, source, start, size) || std::ranges::contains(blocks.pixels, start) ||
+      if (!follow_slices(editor, source, start, size) ||
+          std::ranges::contains(blocks.pixels, start) ||
           (!blocks.pixels.empty() && (source != blocks.source || size != blocks.size))) {
         return {};
       }
@@ -123,8 +124,7 @@ Result<int> fuse_space_to_depth(Graph& graph) {
     const Tensor* weights = constant_of(graph, weight);
     const std::string_view auto_pad = node.get_string("auto_pad");
     if (before < 0 || !editor.has_one_use(input) || weights == nullptr ||
-        weights->shape().rank() != 4 ||
-        (auto_pad != "NOTSET" && !auto_pad.empty()) ||
+        weights->shape().rank() != 4 || (auto_pad != "NOTSET" && !auto_pad.empty()) ||
         std::ranges::any_of(node.get_ints("dilations"), [](int64_t d) { return d != 1; })) {
       continue;
     }

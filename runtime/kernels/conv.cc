@@ -123,8 +123,7 @@ class ConvStep : public KernelStep {
           const int64_t channel = g * shape_.out_channels * out_bytes_;
           call.c = y.as<std::byte>() + pixel * call.c_stride + channel;
           if (residual.present()) {
-            call.residual =
-                residual.as<const std::byte>() + pixel * call.residual_stride + channel;
+            call.residual = residual.as<const std::byte>() + pixel * call.residual_stride + channel;
           }
           run_gemm(target_, call, context.pool);
         }

@@ -39,7 +39,7 @@ struct DepthwiseInt8 {
   ByteRange bytes;
   bool wide = false;
   const uint8_t* table = nullptr;  // of results, where kLooksUp
-  uint8_t flip = 0;  // 0x80: the input's sign bits are flipped
+  uint8_t flip = 0;                // 0x80: the input's sign bits are flipped
 
   int64_t blocks() const { return (channels + lanes - 1) / lanes; }
   int64_t first_channel(int64_t block) const {
@@ -371,23 +371,22 @@ class DepthwiseInt8Step : public KernelStep {
     // In pieces that a table then finds in L1.
     constexpr int64_t kPieceBytes = 16384;
     const int64_t piece = looks_up_ ? kPieceBytes / (2 * out_row) + 1 : pairs;
-    parallel_for(context.pool, shape.batch * pairs, 100'000 / macs + 1,
-                 [&](int64_t begin, int64_t end) {
-                   while (begin < end) {
-                     const int64_t n = begin / pairs;
-                     const int64_t last = std::min({end, (n + 1) * pairs, begin + piece});
-                     const int64_t row = (begin - n * pairs) * 2;
-                     const int64_t row_end = std::min((last - n * pairs) * 2, shape.out[1]);
-                     uint8_t* image = y + n * shape.out[1] * out_row;
-                     run_(dw_, x + n * shape.in[1] * shape.in[2] * dw_.channels, image, row,
-                          row_end);
-                     if (looks_up_) {
-                       uint8_t* rows = image + row * out_row;
-                       lookup_row(table_.data(), rows, rows, (row_end - row) * out_row);
-                     }
-                     begin = last;
-                   }
-                 });
+    parallel_for(
+        context.pool, shape.batch * pairs, 100'000 / macs + 1, [&](int64_t begin, int64_t end) {
+          while (begin < end) {
+            const int64_t n = begin / pairs;
+            const int64_t last = std::min({end, (n + 1) * pairs, begin + piece});
+            const int64_t row = (begin - n * pairs) * 2;
+            const int64_t row_end = std::min((last - n * pairs) * 2, shape.out[1]);
+            uint8_t* image = y + n * shape.out[1] * out_row;
+            run_(dw_, x + n * shape.in[1] * shape.in[2] * dw_.channels, image, row, row_end);
+            if (looks_up_) {
+              uint8_t* rows = image + row * out_row;
+              lookup_row(table_.data(), rows, rows, (row_end - row) * out_row);
+            }
+            begin = last;
+          }
+        });
     return {};
   }
 

@@ -146,8 +146,7 @@ void look_up(const GemmCall& call, int64_t row_begin, int64_t row_end, int64_t p
 
 void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) {
   const bool looks_up = call.table != nullptr && !target.looks_up;
-  const auto run = [&](int64_t row_begin, int64_t row_end, int64_t panel_begin,
-                       int64_t panel_end) {
+  const auto run = [&](int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end) {
     (call.int8 ? target.run_int8 : target.run_f32)(call, row_begin, row_end, panel_begin,
                                                    panel_end);
     if (looks_up) look_up(call, row_begin, row_end, panel_begin, panel_end);

@@ -36,8 +36,8 @@ HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int
   const auto residual_zero =
       hn::Set(d32, call.residual_zero_point + (call.bytes.is_signed ? 128 : 0));
   const auto residual_scale = hn::Set(df, call.residual_scale);
-  const auto* residual = reinterpret_cast<const uint8_t*>(call.residual) +
-                         row * call.residual_stride + panel.column;
+  const auto* residual =
+      reinterpret_cast<const uint8_t*>(call.residual) + row * call.residual_stride + panel.column;
   auto* to = reinterpret_cast<uint8_t*>(call.c) + row * call.c_stride + panel.column;
 
   for (int64_t r = 0; r < count; ++r, acc += kWidth) {
@@ -157,8 +157,8 @@ HWY_INLINE bool ends_in_registers(const GemmCall& call) {
          call.ending != RequantizeEnding::kFull;
 }
 
-// Four vectors of 16 sums, of 4 / kVectors rows, were narrowed: within each 128-bit block, four bytes
-// of each. Puts the bytes of each row side by side.
+// Four vectors of 16 sums, of 4 / kVectors rows, were narrowed: within each 128-bit block, four
+// bytes of each. Puts the bytes of each row side by side.
 template <int kVectors, class D8>
 HWY_INLINE hn::Vec<D8> in_rows(D8 d8, hn::Vec<D8> v) {
   using T = std::conditional_t<kVectors == 1, uint32_t, uint64_t>;
@@ -218,9 +218,8 @@ HWY_INLINE void store_sums(const GemmCall& call, const Panel& panel, V (&acc)[kR
     });
   } else {
     const ByteVectors<decltype(d8)> bytes(d8, call.bytes);
-    unroll<kRows>([&](auto r) OCTAVO_INLINE {
-      put(r, look_up(d8, bytes.narrow(acc[r]), call.table));
-    });
+    unroll<kRows>([&](auto r)
+                      OCTAVO_INLINE { put(r, look_up(d8, bytes.narrow(acc[r]), call.table)); });
   }
 }
 

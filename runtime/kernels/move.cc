@@ -12,7 +12,7 @@ constexpr int64_t kGrainBytes = 65536;  // that are worth another thread
 
 // What each byte of a tensor becomes under other parameters: dequantize, then quantize.
 ByteTable requantize_table(DType from_dtype, const QuantParams& from, DType to_dtype,
-                       const QuantParams& to) {
+                           const QuantParams& to) {
   ByteTable table{};
   for (int byte = 0; byte < 256; ++byte) {
     const int32_t q = from_dtype == DType::kI8 ? static_cast<int8_t>(byte) : byte;
@@ -34,6 +34,24 @@ bool supports_concat(const PlanGraph& graph, const Node& node) {
     if (quantized) return int8_params(graph, id) != nullptr;
     return graph.info(id).quant == nullptr && graph.info(id).dtype == y.dtype;
   });
+}
+
+// Copies rows of `bytes` that adjoin to rows that begin `stride` bytes apart.
+template <int64_t kBytes = 0>
+void copy_rows(const uint8_t* from, int64_t bytes, uint8_t* to, int64_t stride, int64_t rows) {
+  if constexpr (kBytes == 0) {  // few bytes are copied without a call if their number is known
+    switch (bytes) {
+      case 4: return copy_rows<4>(from, bytes, to, stride, rows);
+      case 16: return copy_rows<16>(from, bytes, to, stride, rows);
+      case 32: return copy_rows<32>(from, bytes, to, stride, rows);
+      case 64: return copy_rows<64>(from, bytes, to, stride, rows);
+      default: break;
+    }
+  }
+  const int64_t count = kBytes == 0 ? bytes : kBytes;
+  for (; rows > 0; --rows, from += count, to += stride) {
+    std::memcpy(to, from, static_cast<size_t>(count));
+  }
 }
 
 class ConcatStep final : public KernelStep {
@@ -88,15 +106,15 @@ class ConcatStep final : public KernelStep {
       for (size_t p = first; p < pieces_.size(); ++p) {
         if (is_there(p)) continue;
         const Copy& piece = pieces_[p];
-        const auto* in = static_cast<const uint8_t*>(input(context, p).data);
-        for (int64_t row = begin; row < end; ++row) {
-          uint8_t* to = out + row * stride_ + piece.offset;
-          const uint8_t* from = in + row * piece.bytes;
-          if (piece.table == nullptr) {
-            std::memcpy(to, from, static_cast<size_t>(piece.bytes));
-          } else {
-            lookup_row(piece.table->data(), from, to, piece.bytes);
-          }
+        const auto* from =
+            static_cast<const uint8_t*>(input(context, p).data) + begin * piece.bytes;
+        uint8_t* to = out + begin * stride_ + piece.offset;
+        if (piece.table == nullptr) {
+          copy_rows(from, piece.bytes, to, stride_, end - begin);
+          continue;
+        }
+        for (int64_t row = begin; row < end; ++row, from += piece.bytes, to += stride_) {
+          lookup_row(piece.table->data(), from, to, piece.bytes);
         }
       }
     });
@@ -111,8 +129,8 @@ class ConcatStep final : public KernelStep {
   using KernelStep::KernelStep;
 
   int64_t rows_ = 0, row_bytes_ = 0;
-  int64_t stride_ = 0;     // bytes from a row of the output to the next
-  bool by_pixel_ = false;  // rows are pixels
+  int64_t stride_ = 0;        // bytes from a row of the output to the next
+  bool by_pixel_ = false;     // rows are pixels
   std::vector<Copy> pieces_;  // by input
 };
 

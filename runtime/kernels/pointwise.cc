@@ -361,11 +361,9 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
   for (const NodeId id : claim.nodes) nodes.push_back(&graph.graph.node(id));
   if (kernel != nullptr) {
     const std::span<const Node* const> functions = std::span(nodes).subspan(1);
-    OCTAVO_ASSIGN(const ByteTable table,
-                  tabulate_all(graph, nodes.front()->output(0), functions));
+    OCTAVO_ASSIGN(const ByteTable table, tabulate_all(graph, nodes.front()->output(0), functions));
     OCTAVO_ASSIGN(std::unique_ptr<Step> step,
-                  kernel->create_with_table(graph, *nodes.front(), table,
-                                            nodes.back()->output(0)));
+                  kernel->create_with_table(graph, *nodes.front(), table, nodes.back()->output(0)));
     step->kernel = concat(kernel->name, "_table");
     return step;
   }

@@ -145,7 +145,8 @@ class PoolStep : public KernelStep {
   void max_row(const std::byte* x, int64_t at_z, int64_t at_y, std::byte* y) const {
     alignas(64) std::byte buffer[kBufferBytes];
     const int64_t bytes = element_bytes();
-    const PoolAxis &z = axes_[0][static_cast<size_t>(at_z)], &v = axes_[1][static_cast<size_t>(at_y)];
+    const PoolAxis &z = axes_[0][static_cast<size_t>(at_z)],
+                   &v = axes_[1][static_cast<size_t>(at_y)];
     const bool empty = z.count * v.count == 0;
     const std::span<const PoolAxis> columns = axes_[2];
     std::array<PoolAxis, kMaxTile> tile;

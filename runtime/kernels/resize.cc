@@ -189,7 +189,7 @@ class ResizeStep : public KernelStep {
 
   ops::Resizing resizing_;
   std::shared_ptr<const QuantParams> x_, y_;  // nullptr: f32
-  int64_t pixel_bytes_ = 0;  // > 0: whole pixels are copied
+  int64_t pixel_bytes_ = 0;                   // > 0: whole pixels are copied
   int64_t element_bytes_ = 0, out_stride_ = 0;
 };
 
