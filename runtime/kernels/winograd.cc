@@ -202,7 +202,7 @@ int64_t tiles_of(const ops::ConvShape& shape) {
 
 // U = G g G^T: row i of G has the powers of point i over the product of its distances to the
 // others.
-void transform_weights(const float* g, std::array<float, kProducts>& u) {
+[[gnu::cold]] void transform_weights(const float* g, std::array<float, kProducts>& u) {
   constexpr double kScale[] = {1 / (kP * kP * kQ * kQ), 1 / (2 * kP * kP * (kP * kP - kQ * kQ)),
                                1 / (2 * kQ * kQ * (kQ * kQ - kP * kP))};
   const auto transform = [&](double g0, double g1, double g2, double* to, int step) {
@@ -231,8 +231,8 @@ void transform_weights(const float* g, std::array<float, kProducts>& u) {
 
 class WinogradStep : public KernelStep {
  public:
-  WinogradStep(const PlanGraph& graph, const Node& node, const ops::ConvShape& shape,
-               const ActivationBounds& bounds)
+  [[gnu::cold]] WinogradStep(const PlanGraph& graph, const Node& node, const ops::ConvShape& shape,
+                             const ActivationBounds& bounds)
       : KernelStep(graph, node), target_(gemm_target()) {
     w_.shape = shape;
     w_.lo = bounds.lo;
@@ -309,7 +309,7 @@ class WinogradStep : public KernelStep {
   }
 
   // Weights are [out channel, in channel, taps].
-  void pack(const float* weights) {
+  [[gnu::cold]] void pack(const float* weights) {
     const int64_t channels = w_.shape.in_channels;
     for (PackedWeights& packed : products_) {
       packed.columns = w_.shape.out_channels;
@@ -342,7 +342,7 @@ class WinogradStep : public KernelStep {
 
 }  // namespace
 
-bool conv_is_winograd(const PlanGraph& graph, const Node& node) {
+[[gnu::cold]] bool conv_is_winograd(const PlanGraph& graph, const Node& node) {
   if (!conv_is_f32(graph, node)) return false;
   const auto shape = conv_shape_of(graph, node);
   const auto& window = shape->window;
