@@ -30,15 +30,15 @@ class SharedWork {
     remaining_.store(static_cast<uint32_t>(count), std::memory_order_relaxed);
     number_ += uint64_t{1} << 32;
     state_.store(number_, std::memory_order_release);
-    epoch_.fetch_add(1, std::memory_order_release);
-    Waiting::notify(epoch_);
+    epoch_.fetch_add(1);
+    wake(epoch_);
 
     work();
     for (int spins = 0; uint32_t left = remaining_.load(std::memory_order_acquire); ++spins) {
       if (spins < Waiting::kSpins) {
         Waiting::pause();
       } else {
-        Waiting::wait(remaining_, left);
+        sleep(remaining_, left);
       }
     }
     // No claim can succeed any more: fn_ and count_ may change.
@@ -56,7 +56,7 @@ class SharedWork {
         epoch = epoch_.load(std::memory_order_acquire);
       }
       if (epoch == seen) {
-        Waiting::wait(epoch_, seen);
+        sleep(epoch_, seen);
         continue;
       }
       seen = epoch;
@@ -67,8 +67,8 @@ class SharedWork {
 
   void stop() {
     stop_.store(true, std::memory_order_relaxed);
-    epoch_.fetch_add(1, std::memory_order_release);
-    Waiting::notify(epoch_);
+    epoch_.fetch_add(1);
+    wake(epoch_);
   }
 
  private:
@@ -86,10 +86,21 @@ class SharedWork {
         continue;
       }
       (*fn)(static_cast<int64_t>(item));
-      if (remaining_.fetch_sub(1, std::memory_order_acq_rel) == 1) Waiting::notify(remaining_);
+      if (remaining_.fetch_sub(1) == 1) wake(remaining_);
       state = state_.load(std::memory_order_acquire);
     }
     inside_ = false;
+  }
+
+  // Waking is a call out of WebAssembly or into the system, even if nobody sleeps. All orders are
+  // sequential: whoever changes a word sees the sleeper here, or the sleeper sees the changed word.
+  void sleep(std::atomic<uint32_t>& word, uint32_t old) {
+    sleepers_.fetch_add(1);
+    Waiting::wait(word, old);
+    sleepers_.fetch_sub(1);
+  }
+  void wake(std::atomic<uint32_t>& word) {
+    if (sleepers_.load() != 0) Waiting::notify(word);
   }
 
   static inline thread_local bool inside_ = false;
@@ -100,6 +111,7 @@ class SharedWork {
   alignas(64) std::atomic<uint64_t> state_{kClosed};
   alignas(64) std::atomic<uint32_t> remaining_{0};
   alignas(64) std::atomic<uint32_t> epoch_{0};
+  std::atomic<uint32_t> sleepers_{0};
   uint64_t number_ = 0;
   std::atomic<bool> stop_{false};
 };

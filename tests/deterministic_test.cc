@@ -8,7 +8,8 @@
 namespace octavo {
 namespace {
 
-// Convolutions (grouped, depthwise, strided, padded), a residual, pools, functions, products.
+// Convolutions (dense, grouped, depthwise, strided, padded), a residual, pools, functions,
+// products.
 Graph network() {
   GraphBuilder b;
   const ValueId x = b.input("x", {2, 3, 17, 15});
@@ -17,10 +18,12 @@ Graph network() {
       b.node(OpKind::kConv, {x, b.random("w1", {24, 3, 3, 3}), b.random("b1", {24})}, "c1", same);
   const ValueId s = b.node(OpKind::kSigmoid, {c1}, "sigmoid");
   const ValueId m = b.node(OpKind::kMul, {c1, s}, "mul");
-  const ValueId depthwise = b.node(OpKind::kConv, {m, b.random("w2", {24, 1, 3, 3})}, "depthwise",
-                                   {{"group", int64_t{24}},
-                                    {"pads", std::vector<int64_t>{1, 1, 1, 1}},
-                                    {"strides", std::vector<int64_t>{2, 2}}});
+  const ValueId dense = b.node(OpKind::kConv, {m, b.random("w5", {24, 24, 3, 3})}, "dense", same);
+  const ValueId depthwise =
+      b.node(OpKind::kConv, {dense, b.random("w2", {24, 1, 3, 3})}, "depthwise",
+             {{"group", int64_t{24}},
+              {"pads", std::vector<int64_t>{1, 1, 1, 1}},
+              {"strides", std::vector<int64_t>{2, 2}}});
   const ValueId grouped = b.node(OpKind::kConv, {depthwise, b.random("w3", {24, 12, 1, 1})},
                                  "grouped", {{"group", int64_t{2}}});
   const ValueId sum = b.node(OpKind::kAdd, {grouped, depthwise}, "sum");

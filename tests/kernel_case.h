@@ -102,10 +102,10 @@ class KernelCase {
       return step->run({input_views, output_views, static_cast<std::byte*>(scratch.raw()), pool});
     }
   };
-  /// `layout`: of activations, if the kernel follows its input.
-  Result<Compiled> compile(Layout layout = Layout::kPlain) const {
+  /// `layout`: of activations, if the kernel follows its input. `threads`: the most that run it.
+  Result<Compiled> compile(Layout layout = Layout::kPlain, int threads = 1) const {
     OCTAVO_ASSIGN(auto infos, infer_graph(graph, {}, 0));
-    PlanGraph plan{graph, std::move(infos), {}, {}, {}};
+    PlanGraph plan{graph, std::move(infos), {}, {}, {}, threads};
     plan.layouts.assign(graph.values.size(), layout);
     plan.use_counts.assign(graph.values.size(), 1);
     plan.is_watched.assign(graph.values.size(), false);

@@ -14,28 +14,31 @@ struct ConvOptions {
   bool int8 = false;
   bool depthwise = false;
   bool f32_output = false;
+  bool winograd = false;
 };
 
 KernelCase make_conv(uint32_t seed, const ConvOptions& options) {
   KernelCase c(seed);
   const int rank = options.depthwise ? c.pick(1, 2) : std::min(3, c.pick(1, 6) % 5 + 1);
-  const int spatial = rank > 3 ? 2 : rank;
-  const int groups = options.depthwise ? c.pick(2, 80) : c.pick(0, 3) == 0 ? c.pick(2, 3) : 1;
-  const int in_channels = options.depthwise ? 1 : c.pick(1, 40);
-  const int out_channels = options.depthwise ? 1 : c.pick(1, spatial == 3 ? 40 : 150);
+  const int spatial = rank > 3 || options.winograd ? 2 : rank;
+  const bool grouped = !options.depthwise && !options.winograd && c.pick(0, 3) == 0;
+  const int groups = options.depthwise ? c.pick(2, 80) : grouped ? c.pick(2, 3) : 1;
+  const int least = options.winograd ? 32 : 1;  // with fewer channels the direct sum is faster
+  const int in_channels = options.depthwise ? 1 : c.pick(least, 40);
+  const int out_channels = options.depthwise ? 1 : c.pick(least, spatial == 3 ? 40 : 150);
   std::vector<int64_t> kernel, strides, dilations, begins, ends;
   Shape x{c.pick(1, 2), groups * in_channels};
   Shape w{groups * out_channels, in_channels};
-  const bool three = options.depthwise && c.flip();
+  const bool three = options.winograd || (options.depthwise && c.flip());
   for (int i = 0; i < spatial; ++i) {
     kernel.push_back(three ? 3 : c.pick(1, 5));
-    strides.push_back(c.pick(1, 3));
+    strides.push_back(options.winograd ? 1 : c.pick(1, 3));
     dilations.push_back(three ? 1 : c.pick(1, 2));
     begins.push_back(c.pick(0, 2));
     ends.push_back(c.pick(0, 2));
     const int64_t extent = (kernel.back() - 1) * dilations.back() + 1;
     x.push_back(std::max<int64_t>(extent - begins.back() - ends.back(), 1) +
-                c.pick(0, spatial == 3 ? 5 : 14));
+                (options.winograd ? c.pick(5, 20) : c.pick(0, spatial == 3 ? 5 : 14)));
     w.push_back(kernel.back());
   }
   begins.insert(begins.end(), ends.begin(), ends.end());
@@ -105,6 +108,23 @@ TEST_F(KernelsTest, ConvF32) {
       SCOPED_TRACE(seed);
       check(make_conv(seed, {}), "conv_f32", Layout::kPlain, 10);
       if (HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST_F(KernelsTest, ConvWinograd) {
+  for_each_target([] {
+    for (uint32_t seed = 0; seed < 30; ++seed) {
+      SCOPED_TRACE(seed);
+      const KernelCase c = make_conv(seed, {.winograd = true});
+      check(c, "conv_winograd", Layout::kPlain, 10);
+      if (HasFatalFailure()) return;
+      // The same bits in other blocks, and on threads.
+      auto one = c.compile(Layout::kPlain, 1), four = c.compile(Layout::kPlain, 4);
+      FakePool pool;
+      ASSERT_TRUE(one && one->run() && four && four->run(&pool));
+      EXPECT_TRUE(
+          std::ranges::equal(one->outputs[0].data<float>(), four->outputs[0].data<float>()));
     }
   });
 }

@@ -8,6 +8,7 @@
 #include "runtime/kernels/depthwise.h"
 #include "runtime/kernels/fixed_order.h"
 #include "runtime/kernels/gemm.h"
+#include "runtime/kernels/winograd.h"
 
 namespace octavo::kernels {
 namespace {
@@ -268,6 +269,7 @@ constexpr KernelDef kKernels[] = {
     {"depthwise_f32", OpKind::kConv, kNhwc, depthwise_f32, make_depthwise_f32},
     {"conv_int8", OpKind::kConv, kNhwc, conv_is_int8, ConvStep::create_int8, kExact,
      ConvStep::create_with_table},
+    {"conv_winograd", OpKind::kConv, kNhwc, conv_is_winograd, make_conv_winograd},
     {"conv_f32", OpKind::kConv, kNhwc, conv_is_f32, ConvStep::create_f32},
 };
 

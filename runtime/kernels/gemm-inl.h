@@ -16,11 +16,29 @@ namespace octavo::kernels::HWY_NAMESPACE {
 
 inline constexpr int kPanelVectors = kHas32Registers || kRelaxedSimd ? 4 : 2;
 
-// Heights of compiled tiles: every one up to 6, else 1, 2, 4, 6 and so on; with small code 1, a
-// half and all of the highest.
+// WebAssembly, in Chromium: tiles of 3 rows by 4 vectors do not fit in the 15 registers that V8
+// has, so that panels of four vectors are run by halves; and unrolled loops are slower. 6 x 2: 66
+// GOPS in float, 266 in int8; unrolled by four 57 and 230; 3 x 4 48 and 200 (an EPYC with AVX-512).
+inline constexpr int kMaxTileVectors = HWY_ARCH_WASM ? 2 : kPanelVectors;
+inline constexpr int kUnroll = HWY_ARCH_WASM ? 1 : 4;
+
+// Heights of compiled tiles: every one up to 6, else 1, 2, 4, 6 and so on; with small code 1 and
+// what is more than a half (many rows are split into tiles of nearly the same height).
 constexpr int next_height(int rows, int max) {
-  if (kSmallCode) return std::min(rows < 2 ? std::max(max / 2, 2) : max, max);
+  if (kSmallCode) return rows < 2 ? std::min(max / 2 + 1, max) : max <= 6 ? rows + 1 : max;
   return std::min(rows + (max <= 6 || rows < 2 ? 1 : 2), max);
+}
+
+// Calls fn(first) for the tiles of kVectors vectors that a panel consists of.
+template <int kVectors, class Fn>
+HWY_INLINE void for_each_part(const Panel& panel, const Fn& fn) {
+  if constexpr (kMaxTileVectors == kPanelVectors) return fn(0);
+  for (int64_t first = 0; first < panel.vectors; first += kVectors) fn(first);
+}
+// Vectors of a panel that has tiles of kVectors.
+template <int kVectors>
+HWY_INLINE int64_t panel_width(const Panel& panel) {
+  return kMaxTileVectors == kPanelVectors ? kVectors : panel.vectors;
 }
 
 // Runs the smallest compiled tile that holds `count` rows; what is too many repeats the last row.
@@ -49,20 +67,10 @@ HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows
       a[r] = reinterpret_cast<const int32_t*>(rows[r] + call.a.offsets[s]);
     });
     ptrdiff_t k = 0;
-    if constexpr (HWY_ARCH_WASM) {
-      // Its addresses are one register and a constant.
-      for (; k + 4 <= steps; k += 4) {
-        unroll<4>([&](auto i) OCTAVO_INLINE { step(a, i); });
-        unroll<kRows>([&](auto r) OCTAVO_INLINE { a[r] += 4; });
-      }
-      for (; k < steps; ++k) {
-        step(a, 0);
-        unroll<kRows>([&](auto r) OCTAVO_INLINE { a[r] += 1; });
-      }
-    } else {
-      for (; k + 4 <= steps; k += 4) {
-        unroll<4>([&](auto i) OCTAVO_INLINE { step(a, k + i); });
-      }
+    for (; k + kUnroll <= steps; k += kUnroll) {
+      unroll<kUnroll>([&](auto i) OCTAVO_INLINE { step(a, k + i); });
+    }
+    if constexpr (kUnroll > 1) {
       for (; k < steps; ++k) step(a, k);
     }
   }
@@ -76,7 +84,8 @@ template <class Tile, int kVectors>
 HWY_INLINE void run_panel(const GemmCall& call, const Panel& panel, const std::byte* const* rows,
                           int64_t row, int64_t count) {
   // Tiles of even height: 49 rows are run as 9 tiles of 5 or 6, not 8 of 6 and a slow one of 1.
-  constexpr int64_t kMax = Tile::max_rows(kVectors);
+  constexpr int kTileVectors = std::min(kVectors, kMaxTileVectors);
+  constexpr int64_t kMax = Tile::max_rows(kTileVectors);
   const int64_t tiles = (count + kMax - 1) / kMax;
   const int64_t least = count / tiles, larger = count % tiles;
   // Ended tile by tile, or a block at a time where a vector is small and every constant of the
@@ -85,8 +94,8 @@ HWY_INLINE void run_panel(const GemmCall& call, const Panel& panel, const std::b
   typename Tile::template Sums<kVectors, kTogether ? kBlock + kSlack : kMax> sums;
   for (int64_t t = 0, first = 0; t < tiles; ++t) {
     const int64_t height = least + (t < larger ? 1 : 0);
-    run_tile<Tile, kVectors>(call, panel, rows + first, row + first, height,
-                             sums.at(kTogether ? first : 0));
+    run_tile<Tile, kTileVectors>(call, panel, rows + first, row + first, height,
+                                 sums.at(kTogether ? first : 0));
     if (!kTogether) sums.finish(call, panel, row + first, height);
     first += height;
   }

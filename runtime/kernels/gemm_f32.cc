@@ -7,25 +7,25 @@
 HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
-HWY_INLINE float* sums_at(const GemmCall& call, const Panel& panel, int64_t row) {
-  return reinterpret_cast<float*>(call.c + row * call.c_stride) + panel.column;
+HWY_INLINE float* sums_at(const GemmCall& call, int64_t column, int64_t row) {
+  return reinterpret_cast<float*>(call.c + row * call.c_stride) + column;
 }
-HWY_INLINE const float* residual_at(const GemmCall& call, const Panel& panel, int64_t row) {
-  return reinterpret_cast<const float*>(call.residual + row * call.residual_stride) + panel.column;
+HWY_INLINE const float* residual_at(const GemmCall& call, int64_t column, int64_t row) {
+  return reinterpret_cast<const float*>(call.residual + row * call.residual_stride) + column;
 }
 
 // Writes `count` rows of sums, of `width` columns each, of the last and narrower panel.
-HWY_NOINLINE void store_partial(const GemmCall& call, const Panel& panel, const float* sums,
+HWY_NOINLINE void store_partial(const GemmCall& call, int64_t column, const float* sums,
                                 int64_t width, int64_t row, int64_t count) {
   const hn::ScalableTag<float> d;
   constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
   const auto lo = hn::Set(d, call.lo);
   const auto hi = hn::Set(d, call.hi);
   for (int64_t r = 0; r < count; ++r, sums += width) {
-    const auto* residual = residual_at(call, panel, row + r);
-    auto* c = sums_at(call, panel, row + r);
-    for (int64_t j = 0; j < call.b->columns - panel.column; j += kLanes) {
-      const auto n = static_cast<size_t>(call.b->columns - panel.column - j);
+    const auto* residual = residual_at(call, column, row + r);
+    auto* c = sums_at(call, column, row + r);
+    for (int64_t j = 0; j < call.b->columns - column; j += kLanes) {
+      const auto n = static_cast<size_t>(call.b->columns - column - j);
       auto y = hn::LoadU(d, sums + j);
       if (call.residual != nullptr) y = hn::Add(y, hn::LoadN(d, residual + j, n));
       hn::StoreN(hn::Min(hn::Max(y, lo), hi), d, c + j, n);
@@ -39,7 +39,6 @@ HWY_NOINLINE void store_partial(const GemmCall& call, const Panel& panel, const 
 struct F32Tile {
   static constexpr int max_rows(int vectors) {
     if (kHas32Registers) return vectors == 4 ? 6 : 12;
-    if (vectors == 4) return 3;
     return vectors == 1 ? 8 : HWY_ARCH_WASM && !kRelaxedSimd ? 4 : 6;
   }
 
@@ -53,47 +52,60 @@ struct F32Tile {
   template <int kRows, int kVectors>
   static HWY_NOINLINE void run(const GemmCall& call, const Panel& panel,
                                const std::byte* const* rows, int64_t row, int64_t count, Sum*) {
+    for_each_part<kVectors>(panel, [&](int64_t first) OCTAVO_INLINE {
+      run_part<kRows, kVectors>(call, panel, first, rows, row, count);
+    });
+  }
+
+ private:
+  template <int kRows, int kVectors>
+  static HWY_INLINE void run_part(const GemmCall& call, const Panel& panel, int64_t first,
+                                  const std::byte* const* rows, int64_t row, int64_t count) {
     const hn::ScalableTag<float> d;
     using V = hn::Vec<decltype(d)>;
     constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
     const PackedWeights& packed = *call.b;
+    const int64_t column = panel.column + first * kLanes;
+    const int64_t width = panel_width<kVectors>(panel) * kLanes;
 
     V acc[kRows][kVectors];
     unroll<kVectors>([&](auto j) OCTAVO_INLINE {
-      const V bias = hn::LoadU(d, packed.bias.data() + panel.column + j * kLanes);
+      const V bias = hn::LoadU(d, packed.bias.data() + column + j * kLanes);
       unroll<kRows>([&](auto r) OCTAVO_INLINE { acc[r][j] = bias; });
     });
-    const auto* b = reinterpret_cast<const float*>(packed.data.data() + panel.offset);
-    for_each_step<kRows>(call, rows, [&](const int32_t* const* a, ptrdiff_t k) OCTAVO_INLINE {
+    const auto* b =
+        reinterpret_cast<const float*>(packed.data.data() + panel.offset) + first * kLanes;
+    const auto step = [&](const int32_t* const* a, ptrdiff_t k) OCTAVO_INLINE {
       V w[kVectors];
       unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d, b + j * kLanes); });
       unroll<kRows>([&](auto r) OCTAVO_INLINE {
         const V x = hn::Set(d, reinterpret_cast<const float*>(a[r])[k]);
         unroll<kVectors>([&](auto j) OCTAVO_INLINE { acc[r][j] = mul_add(x, w[j], acc[r][j]); });
       });
-      b += kVectors * kLanes;
-    });
+      b += width;
+    };
+    for_each_step<kRows>(call, rows, step);
 
-    if (packed.columns - panel.column < kVectors * kLanes) {
+    if (packed.columns - column < kVectors * kLanes) {
       alignas(64) float sums[kRows * kVectors * kLanes];
       unroll<kRows>([&](auto r) OCTAVO_INLINE {
         unroll<kVectors>([&](auto j) OCTAVO_INLINE {
           hn::Store(acc[r][j], d, sums + (r * kVectors + j) * kLanes);
         });
       });
-      return store_partial(call, panel, sums, kVectors * kLanes, row, count);
+      return store_partial(call, column, sums, kVectors * kLanes, row, count);
     }
     const V lo = hn::Set(d, call.lo);
     const V hi = hn::Set(d, call.hi);
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       if (r >= count) return;
       if (call.residual != nullptr) {
-        const auto* residual = residual_at(call, panel, row + r);
+        const auto* residual = residual_at(call, column, row + r);
         unroll<kVectors>([&](auto j) OCTAVO_INLINE {
           acc[r][j] = hn::Add(acc[r][j], hn::LoadU(d, residual + j * kLanes));
         });
       }
-      auto* c = sums_at(call, panel, row + r);
+      auto* c = sums_at(call, column, row + r);
       unroll<kVectors>([&](auto j) OCTAVO_INLINE {
         hn::StoreU(hn::Min(hn::Max(acc[r][j], lo), hi), d, c + j * kLanes);
       });

@@ -250,17 +250,29 @@ struct Int8Tile {
   static HWY_NOINLINE void run(const GemmCall& call, const Panel& panel,
                                const std::byte* const* rows, int64_t row, int64_t count,
                                int32_t* sums) {
+    for_each_part<kVectors>(panel, [&](int64_t first) OCTAVO_INLINE {
+      run_part<kRows, kVectors>(call, panel, first, rows, row, count, sums);
+    });
+  }
+
+ private:
+  template <int kRows, int kVectors>
+  static HWY_INLINE void run_part(const GemmCall& call, const Panel& panel, int64_t first,
+                                  const std::byte* const* rows, int64_t row, int64_t count,
+                                  int32_t* sums) {
     const hn::ScalableTag<int32_t> d32;
     using V = hn::Vec<decltype(d32)>;
     constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(int32_t));
     const PackedWeights& packed = *call.b;
+    const int64_t width = panel_width<kVectors>(panel) * kLanes;
 
     V acc[kRows][kVectors];
     unroll<kVectors>([&](auto j) OCTAVO_INLINE {
-      const V start = hn::LoadU(d32, packed.start.data() + panel.column + j * kLanes);
+      const V start = hn::LoadU(d32, packed.start.data() + panel.column + (first + j) * kLanes);
       unroll<kRows>([&](auto r) OCTAVO_INLINE { acc[r][j] = start; });
     });
-    const auto* b = reinterpret_cast<const int32_t*>(packed.data.data() + panel.offset);
+    const auto* b =
+        reinterpret_cast<const int32_t*>(packed.data.data() + panel.offset) + first * kLanes;
     for_each_step<kRows>(call, rows, [&](const int32_t* const* a, ptrdiff_t k) OCTAVO_INLINE {
       V w[kVectors];
       unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d32, b + j * kLanes); });
@@ -271,7 +283,7 @@ struct Int8Tile {
         unroll<kVectors>(
             [&](auto j) OCTAVO_INLINE { acc[r][j] = Dot::accumulate(d32, x, w[j], acc[r][j]); });
       });
-      b += kVectors * kLanes;
+      b += width;
     });
     if (ends_in_registers(call)) {
       using enum RequantizeEnding;
@@ -280,7 +292,7 @@ struct Int8Tile {
     }
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       unroll<kVectors>([&](auto j) OCTAVO_INLINE {
-        hn::Store(acc[r][j], d32, sums + (r * kVectors + j) * kLanes);
+        hn::Store(acc[r][j], d32, sums + r * width + (first + j) * kLanes);
       });
     });
   }

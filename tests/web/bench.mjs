@@ -17,12 +17,14 @@ const { values: options } = parseArgs({
     dtypes: { type: "string", default: "f32,int8" },
     threads: { type: "string", default: "1" },
     variants: { type: "string", default: "relaxed,simd" },
+    peers: { type: "string", default: "octavo,onnxruntime-web,litertjs" },
     rounds: { type: "string", default: "7" },
     seconds: { type: "string", default: "0.15" },
     json: { type: "string", default: join(root, "build/bench/web.json") },
     keep: { type: "boolean", default: false },
   },
 });
+const threadCounts = list(options.threads).map(Number);
 const folder = join(root, "build/bench");
 mkdirSync(folder, { recursive: true });
 
@@ -103,12 +105,20 @@ async function contestants(name, dtype, threads, metadata) {
     }
   }
   const url = `/file${file}`;
-  const all = list(options.variants).map((variant) => ({ peer: "octavo", url, variant, threads }));
+  // The page's own thread may not wait for others: only a worker has them.
+  const worker = threadCounts.some((count) => count > 1);
+  const all = list(options.variants).map((variant) => ({
+    peer: "octavo",
+    url,
+    variant,
+    threads,
+    worker,
+  }));
   all.push({ peer: "onnxruntime-web", url, threads });
   const lite =
     tflite[name]?.[dtype] && sharedFile("models/tflite", `${tflite[name][dtype]}.tflite`);
   if (lite) all.push({ peer: "litertjs", url: `/file${lite}`, threads });
-  return all;
+  return all.filter(({ peer }) => list(options.peers).includes(peer));
 }
 
 const server = await serve();
@@ -134,8 +144,10 @@ for (const name of list(options.models)) {
       { type, dims, data: Array.from(data, Number) },
     ]),
   );
-  for (const threads of list(options.threads).map(Number)) {
-    // Float and int8 in turns too: their ratio is a figure of its own.
+  // A page for each number of threads, which some contestants fix when they are loaded. In turns all
+  // the same, and float with int8: their ratios are figures of their own.
+  const fields = [];
+  for (const threads of threadCounts) {
     const racers = [];
     for (const dtype of list(options.dtypes)) {
       for (const one of await contestants(name, dtype, threads, metadata)) {
@@ -144,13 +156,21 @@ for (const name of list(options.models)) {
     }
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${server.address().port}/index.html`);
-    const results = await page.evaluate(
-      async ([racers, inputs, rounds, turnMs]) => {
-        const { race } = await import("/bench/bench_page.mjs");
-        return race(racers, inputs, rounds, turnMs);
-      },
-      [racers, plain, Number(options.rounds), 1000 * Number(options.seconds)],
-    );
+    const call = (fn, ...args) =>
+      page.evaluate(
+        async ([fn, args]) => (await import("/bench/bench_page.mjs"))[fn](...args),
+        [fn, args],
+      );
+    await call("prepare", racers, plain, 1000 * Number(options.seconds));
+    fields.push({ threads, racers, page, call });
+  }
+  for (let round = 0; round < Number(options.rounds); round++) {
+    for (let i = 0; i < fields[0].racers.length; i++) {
+      for (const { call } of fields) await call("turn", i);
+    }
+  }
+  for (const { threads, racers, page, call } of fields) {
+    const results = await call("results");
     await page.close();
     const ours = {};
     results.forEach((result, i) => {
@@ -175,9 +195,27 @@ for (const name of list(options.models)) {
       const ratios = [`x ${(result.median_ms / ours[dtype]).toFixed(2)}`];
       if (peer === "octavo" && dtype === "int8") {
         const twin = rows.findLast(
-          (row) => row.model === name && row.dtype === "f32" && row.peer === label(racers[i]),
+          (row) =>
+            row.model === name &&
+            row.dtype === "f32" &&
+            row.threads === threads &&
+            row.peer === label(racers[i]),
         );
         if (twin) ratios.push(`float/int8 ${(twin.median_ms / result.median_ms).toFixed(2)}`);
+      }
+      if (threads !== threadCounts[0]) {
+        const fewer = rows.find(
+          (row) =>
+            row.model === name &&
+            row.dtype === dtype &&
+            row.peer === label(racers[i]) &&
+            row.threads === threadCounts[0],
+        );
+        const speedup = (key) => (fewer[key] / result[key]).toFixed(2);
+        if (fewer) {
+          ratios.push(`over ${fewer.threads} thread ${speedup("median_ms")}`);
+          ratios.push(`(min ${speedup("min_ms")})`);
+        }
       }
       console.log(
         [

@@ -1,4 +1,4 @@
-// The part of tools/bench web that runs in the page: contestants in turns on one thread.
+// The part of tools/bench web that runs in a page.
 
 async function fetchBytes(url) {
   return new Uint8Array(await (await fetch(url)).arrayBuffer());
@@ -16,10 +16,9 @@ function feedsOf(inputs, make) {
 
 // Each opens a model and gives a function that runs it once.
 const open = {
-  async octavo({ url, variant, threads }, inputs) {
+  async octavo({ url, variant, threads, worker }, inputs) {
     const { InferenceSession, backendInfo } = await import("/octavo/index.js");
-    // The page's own thread may not wait for others: only a worker has them.
-    const options = { worker: threads > 1, variant, threads };
+    const options = { worker, variant, threads };
     const chosen = backendInfo(options).variant;
     if (variant && chosen !== variant) throw new Error(`this browser has no variant '${variant}'`);
     const session = await InferenceSession.create(await fetchBytes(url), options);
@@ -59,12 +58,13 @@ const open = {
 
 const quantile = (values, q) => values.sort((a, b) => a - b)[Math.round(q * (values.length - 1))];
 
+const entries = []; // the page's contestants
+
 /**
- * Times contestants {peer, url, variant, threads} on one model. `turnMs`: about how long each of
- * the `rounds` turns of a contestant takes. Gives {load_ms, median_ms, min_ms} or {error} for each.
+ * Opens contestants {peer, url, variant, threads, worker} on one model and runs each until it is
+ * warm. `turnMs`: about how long a turn of one takes.
  */
-export async function race(contestants, inputs, rounds, turnMs) {
-  const entries = [];
+export async function prepare(contestants, inputs, turnMs) {
   for (const contestant of contestants) {
     const entry = { samples: [] };
     entries.push(entry);
@@ -86,16 +86,21 @@ export async function race(contestants, inputs, rounds, turnMs) {
       entry.error = String(error?.message ?? error);
     }
   }
-  for (let round = 0; round < rounds; round++) {
-    for (const { run, samples, batch, count, error } of entries) {
-      if (error) continue;
-      for (let i = 0; i < count; i++) {
-        const start = performance.now();
-        for (let k = 0; k < batch; k++) await run();
-        samples.push((performance.now() - start) / batch);
-      }
-    }
+}
+
+/** One contestant's turn. */
+export async function turn(index) {
+  const { run, samples, batch, count, error } = entries[index];
+  if (error) return;
+  for (let i = 0; i < count; i++) {
+    const start = performance.now();
+    for (let k = 0; k < batch; k++) await run();
+    samples.push((performance.now() - start) / batch);
   }
+}
+
+/** {load_ms, median_ms, min_ms} or {error} of each contestant. */
+export function results() {
   return entries.map(({ samples, load, error }) =>
     error
       ? { error }
