@@ -15,4 +15,10 @@ std::shared_ptr<ThreadPool> make_thread_pool(int threads);
 /// Cores that this process may use.
 int available_cores();
 
+/// To be called first in main(). OpenMP's threads spin while they wait for the next piece of work,
+/// for some 5 ms, in which the thread that they wait for may not get a core where others work too.
+/// How long is read from the environment before main(): a program in which neither GOMP_SPINCOUNT
+/// nor OMP_WAIT_POLICY is set starts again with a tenth of that. If it cannot, it goes on as it is.
+void spin_less(char** argv);
+
 }  // namespace octavo

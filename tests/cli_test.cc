@@ -85,6 +85,22 @@ class Cli : public testing::Test {
   TempDir dir_;
 };
 
+// libgomp says what it read from the environment: what is set there stays.
+TEST_F(Cli, ThreadsSpinLessThanByDefault) {
+  const auto spins = [&](const char* environment) {
+    const std::string command =
+        concat("env -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY OMP_DISPLAY_ENV=verbose ", environment,
+               " ", octavo_program(), " --version >/dev/null 2>", dir_.path(".err"));
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    const std::string text = read_text(dir_.path(".err"));
+    const size_t at = text.rfind("GOMP_SPINCOUNT = '");
+    return at == std::string::npos ? -1 : std::atoi(text.c_str() + at + 18);
+  };
+  EXPECT_EQ(spins(""), 20'000);
+  EXPECT_EQ(spins("GOMP_SPINCOUNT=7"), 7);
+  EXPECT_EQ(spins("OMP_WAIT_POLICY=passive"), 0);
+}
+
 TEST_F(Cli, EvalCountsRightAnswers) {
   const Ran ran = run("eval @m.octavo --data @data.npy --threads 1 --json");
   ASSERT_EQ(ran.exit_code, 0) << ran.err;

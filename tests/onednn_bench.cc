@@ -67,6 +67,7 @@ struct Case {
   KernelCase portable{1};
   Layout layout = Layout::kPlain;
   std::function<Primitive()> onednn;
+  std::function<void()> instead = {};  // of the portable backend's step
 };
 std::vector<Case> cases;
 
@@ -353,6 +354,22 @@ void add_concat(DType dtype, const Shape& x, int count, Layout layout) {
   };
 }
 
+// Between planes and pixels.
+void add_reorder(DType dtype, const Shape& x, Layout from, Layout to) {
+  Case& c =
+      add_case(label(to == Layout::kPlain ? "reorder to planes" : "reorder to pixels", x, dtype));
+  c.instead = [=, in = *Tensor::create(dtype, x), out = *Tensor::create(dtype, x)]() mutable {
+    TensorView a = in.view(), b = out.view();
+    a.layout = from;
+    b.layout = to;
+    kernels::reorder(a, b, nullptr);
+  };
+  c.onednn = [=] {
+    return primitive_of<dnnl::reorder>(
+        {engine(), desc(x, dtype, from), engine(), desc(x, dtype, to)});
+  };
+}
+
 void add_cases() {
   const DType f32 = DType::kF32, u8 = DType::kU8;
   const Layout nhwc = Layout::kChannelsLast, plain = Layout::kPlain;
@@ -386,6 +403,9 @@ void add_cases() {
     add_concat(type, {1, 64, 52, 52}, 2, nhwc);
     add_concat(type, {1, 256, 13, 13}, 4, nhwc);
     add_concat(type, {1, 64, 55, 55}, 2, plain);
+    add_reorder(type, {1, 3, 224, 224}, plain, nhwc);
+    add_reorder(type, {1, 64, 56, 56}, plain, nhwc);
+    add_reorder(type, {1, 64, 56, 56}, nhwc, plain);
   }
   add_resize(f32, {1, 21, 65, 65}, 513, true);
   add_resize(f32, {1, 256, 1, 1}, 65, true);
@@ -448,19 +468,25 @@ int run(std::string_view filter) {
     if (c.name.find(filter) == std::string::npos) continue;
     try {
       Primitive primitive = c.onednn();
-      auto compiled = c.portable.compile(c.layout);
-      if (!compiled) {
-        std::printf("%-52s %s\n", c.name.c_str(), compiled.error().to_string().c_str());
-        continue;
+      std::string note;
+      std::function<void()> portable = c.instead;
+      KernelCase::Compiled compiled;
+      if (!portable) {
+        auto made = c.portable.compile(c.layout);
+        if (!made) {
+          std::printf("%-52s %s\n", c.name.c_str(), made.error().to_string().c_str());
+          continue;
+        }
+        compiled = *std::move(made);
+        const bool has_kernel = compiled.step != nullptr;
+        if (!has_kernel) note = "; portable: reference";
+        portable = [&compiled, &note, &c, has_kernel] {
+          if (has_kernel ? !compiled.run() : !c.portable.reference()) note = " FAILED";
+        };
       }
-      const bool has_kernel = compiled->step != nullptr;
-      bool failed = false;
-      const auto [portable, onednn] =
-          least_times([&] { failed |= has_kernel ? !compiled->run() : !c.portable.reference(); },
-                      [&] { primitive.run(); });
-      std::printf("%-52s %11.2f %11.2f %6.2f  %s%s%s\n", c.name.c_str(), portable * 1e6,
-                  onednn * 1e6, portable / onednn, primitive.implementation.c_str(),
-                  has_kernel ? "" : "; portable: reference", failed ? " FAILED" : "");
+      const auto [ours, onednn] = least_times(portable, [&] { primitive.run(); });
+      std::printf("%-52s %11.2f %11.2f %6.2f  %s%s\n", c.name.c_str(), ours * 1e6, onednn * 1e6,
+                  ours / onednn, primitive.implementation.c_str(), note.c_str());
     } catch (const dnnl::error& e) {
       std::printf("%-52s oneDNN: %s\n", c.name.c_str(), e.what());
     }

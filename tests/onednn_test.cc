@@ -148,6 +148,50 @@ TEST(OneDnn, MatMul) {
   }
 }
 
+KernelCase transposed_case(bool int8) {
+  KernelCase c(4);
+  const Shape x{40, 9}, w{24, 40};
+  const auto quant = [&](float scale, int32_t zero) {
+    return int8 ? c.quant(scale, zero) : std::shared_ptr<const QuantParams>();
+  };
+  const DType in = int8 ? DType::kU8 : DType::kF32, weights = int8 ? DType::kI8 : DType::kF32;
+  Node& node = c.add_node(
+      OpKind::kGemm,
+      {c.add_input(in, x, quant(0.02f, 7)), c.add_constant(c.random(weights, w), quant(0.01f, 0))},
+      {c.add_output(in, quant(0.1f, 120))});
+  node.set("transA", int64_t{1});
+  node.set("transB", int64_t{1});
+  return c;
+}
+
+TEST(OneDnn, GemmOfColumns) {
+  for (const bool int8 : {false, true}) expect_same(transposed_case(int8));
+}
+
+// Softmax, layer normalization with and without an offset, and GELU.
+KernelCase row_case(OpKind op, const Shape& shape, bool offset = true) {
+  KernelCase c(5);
+  std::vector<ValueId> inputs = {c.add_input(DType::kF32, shape)};
+  for (float& x : c.data[0].data<float>()) x *= 8;
+  for (int i = 0; op == OpKind::kLayerNormalization && i < (offset ? 2 : 1); ++i) {
+    inputs.push_back(c.add_constant(c.random(DType::kF32, Shape{shape.back()})));
+  }
+  c.add_node(op, inputs, {c.add_output(DType::kF32)});
+  return c;
+}
+
+constexpr OpKind kRowOps[] = {OpKind::kSoftmax, OpKind::kLayerNormalization, OpKind::kGelu};
+
+TEST(OneDnn, RowsAndFunctions) {
+  for (const OpKind op : kRowOps) {
+    for (const Shape& shape : {Shape{50, 37}, Shape{3, 5, 7, 20}, Shape{19}}) {
+      SCOPED_TRACE(concat(op_name(op), " ", shape.to_string()));
+      expect_same(row_case(op, shape));
+    }
+  }
+  expect_same(row_case(OpKind::kLayerNormalization, Shape{4, 33}, false));
+}
+
 // A function behind a float convolution is computed with it; what else reads the convolution's
 // result still gets it.
 TEST(OneDnn, FunctionsBehindConvolutions) {
@@ -239,13 +283,22 @@ TEST(OneDnn, KeepsToTheThreadsOfTheSession) {
 }
 
 TEST(OneDnn, ClaimsOnlyWhatPays) {
+  const auto claimed = [](const KernelCase& c) {
+    return std::ranges::contains(run(c, {make_onednn_backend()}).backends, "onednn");
+  };
+  for (const OpKind op : kRowOps) {
+    EXPECT_FALSE(claimed(row_case(op, Shape{40, 64}))) << op_name(op);
+    EXPECT_TRUE(claimed(row_case(op, Shape{1600, 64}))) << op_name(op);
+  }
+  EXPECT_FALSE(claimed(row_case(OpKind::kSoftmax, Shape{60'000, 2})));
+  EXPECT_TRUE(claimed(transposed_case(false)));
   // A layer of a few thousand multiplications is the portable kernels'.
   const KernelCase small = conv_case({4, 4, 1, 1, 1, 1, false}, true, false, 1);
-  EXPECT_FALSE(std::ranges::contains(run(small, {make_onednn_backend()}).backends, "onednn"));
+  EXPECT_FALSE(claimed(small));
   const bool amx = onednn_arithmetic(DType::kBF16) == "native (AMX)";
   for (const bool int8 : {false, true}) {
     const KernelCase large = conv_case({128, 256, 1, 3, 1, 1, false}, int8, false, 1);
-    EXPECT_EQ(std::ranges::contains(run(large, {make_onednn_backend()}).backends, "onednn"), amx);
+    EXPECT_EQ(claimed(large), amx);
   }
 }
 

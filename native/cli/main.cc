@@ -5,6 +5,7 @@
 
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
+#include "native/thread_pool.h"
 
 namespace octavo::cli {
 namespace {
@@ -72,4 +73,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace octavo::cli
 
-int main(int argc, char** argv) { return octavo::cli::run(argc, argv); }
+int main(int argc, char** argv) {
+  octavo::spin_less(argv);
+  return octavo::cli::run(argc, argv);
+}

@@ -54,7 +54,7 @@ class PrimitivesBackend final : public Backend {
 
  private:
   static const PrimitiveDef* find(const PlanGraph& graph, const Node& node) {
-    for (const auto& family : {conv_primitives(), matmul_primitives(), half_primitives()}) {
+    for (const auto& family : {conv_primitives(), matmul_primitives(), simple_primitives()}) {
       for (const PrimitiveDef& row : family) {
         if (row.op == node.kind && row.supports(graph, node)) return &row;
       }

@@ -1,9 +1,10 @@
-// Which convolutions and matrix products oneDNN computes faster than the portable kernels.
+// Which operators oneDNN computes faster than the portable kernels.
 //
-// Measured layer by layer: the least time of each step of `octavo bench --per-op --json` on all
-// models of the shared folder, both backends in turns, one thread, oneDNN 3.7, on a Xeon with AMX
-// and on the same with ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI. A row is where the ratio crosses 1; the
-// layers of all models count alike, so that no model decides by itself.
+// Convolutions and matrix products, measured layer by layer: the least time of each step of `octavo
+// bench --per-op --json` on all models of the shared folder, both backends in turns, one thread,
+// oneDNN 3.7, on a Xeon with AMX and on the same with ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI. A row is
+// where the ratio crosses 1; the layers of all models count alike, so that no model decides by
+// itself.
 //  - int8 with AMX: twice as fast from a million multiply-accumulates on. Below, loading the tiles'
 //    configuration (2 to 3 us) costs more than is gained. With fewer than 8 channels the rows of a
 //    tile are mostly padding: first layers run 0.6 times as fast.
@@ -17,7 +18,12 @@
 //  - f32 of 3x3 taps, where the portable kernel is Winograd's (runtime/kernels/winograd.h): 1.05 to
 //    1.6 times as fast as oneDNN while its weights, 144 bytes for a filter of a channel, stay in
 //    half an L2 (an EPYC with AVX-512: 590 kB; with 1.3 MB 0.75 times).
-//  - A product with one row reads each weight once: nothing is gained by tiles.
+//  - A product with one row reads each weight once: nothing is gained by tiles. One whose left side
+//    is transposed has no portable kernel.
+//
+// The rest, measured by tests/onednn_bench.cc on the EPYC, one thread (docs/performance.md has the
+// table): rows of softmax and of layer normalization, and GELU, are computed up to twice as fast.
+// Making the primitive takes 0.1 to 0.3 ms, so that only large tensors are worth it.
 #include "native/onednn/ops.h"
 #include "native/onednn/primitive_step.h"
 #include "runtime/kernels/winograd.h"
@@ -45,6 +51,17 @@ constexpr Rule kRules[] = {
     {Kind::kFloat, true, true, 250'000, 1, kAny},
 };
 
+struct OtherRule {
+  OpKind op;
+  int64_t elements;  // of the input, at least
+  int64_t row;       // its last dimension, at least
+};
+constexpr OtherRule kOtherRules[] = {
+    {OpKind::kSoftmax, 50'000, 16},
+    {OpKind::kLayerNormalization, 50'000, 16},
+    {OpKind::kGelu, 100'000, 1},
+};
+
 bool has_amx() {
   const auto all = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
   return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & all) == all;
@@ -55,6 +72,11 @@ bool has_amx() {
 bool pays(const PlanGraph& graph, const Node& node) {
   const TensorInfo& x = graph.info(node.input(0));
   if (x.dtype == DType::kBF16 || x.dtype == DType::kF16) return true;  // portable: as float32
+  for (const OtherRule& rule : kOtherRules) {
+    if (rule.op != node.kind) continue;
+    return x.shape.elements() >= rule.elements && x.shape.back() >= rule.row;
+  }
+  if (node.kind == OpKind::kGemm && node.get_int("transA") != 0) return true;
   const TensorInfo& w = graph.info(node.input(1));
   const Shape& y = graph.info(node.output(0)).shape;
   const Kind kind = x.dtype == DType::kF32 ? Kind::kFloat : Kind::kInt8;

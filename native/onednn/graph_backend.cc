@@ -1,6 +1,5 @@
 // The `itex` backend: oneDNN's Graph API, the way Intel's extension for TensorFlow runs a quantized
-// graph. All nodes that have a form there are emitted together; each partition that the library
-// makes of them is a claim.
+// graph. What the library computes together with one convolution or matrix product is a claim.
 #include <algorithm>
 #include <set>
 
@@ -179,25 +178,6 @@ Status GraphStep::run(const StepContext& context) {
   return {};
 }
 
-// Sets of nodes: those of one partition, and of partitions that share a node.
-class Groups {
- public:
-  explicit Groups(size_t nodes) : parent_(nodes, -1) {}
-  bool contains(size_t n) const { return parent_[n] >= 0; }
-  int root(int n) {
-    if (parent_[static_cast<size_t>(n)] < 0) parent_[static_cast<size_t>(n)] = n;
-    while (parent_[static_cast<size_t>(n)] != n) n = parent_[static_cast<size_t>(n)];
-    return n;
-  }
-  void join(int a, int b) {
-    const int ra = root(a), rb = root(b);
-    parent_[static_cast<size_t>(std::max(ra, rb))] = std::min(ra, rb);
-  }
-
- private:
-  std::vector<int> parent_;
-};
-
 class GraphBackend final : public Backend {
  public:
   explicit GraphBackend(std::shared_ptr<Device> device)
@@ -221,10 +201,13 @@ class GraphBackend final : public Backend {
         nodes.push_back(id);
       }
     }
-    auto claims = guarded(Node{}, [&]() -> Result<std::vector<Claim>> {
-      return partition_claims(graph, nodes, layout);
-    });
-    return claims ? *std::move(claims) : std::vector<Claim>();  // none: the next backend's
+    std::vector<Claim> claims;
+    for (const std::vector<NodeId>& chunk : chunks(graph, nodes)) {
+      auto claim = guarded(Node{}, [&] { return claim_of(graph, chunk, layout); });
+      // Without one the nodes are the next backend's.
+      if (claim && !claim->nodes.empty()) claims.push_back(*std::move(claim));
+    }
+    return claims;
   }
 
   ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
@@ -258,64 +241,53 @@ class GraphBackend final : public Backend {
   }
 
  private:
-  Result<std::vector<Claim>> partition_claims(const PlanGraph& graph,
-                                              const std::vector<NodeId>& nodes, Layout layout) {
-    GraphEmitter emitter(graph, layout, device_->engine().get_kind());
-    OCTAVO_TRY(emitter.emit(nodes));
-    Groups groups(graph.graph.nodes.size());
-    for (const auto& partition : emitter.partitions()) {
-      if (!partition.is_supported()) continue;
-      const auto ops = partition.get_ops();
-      NodeId first = -1;
-      for (const size_t op : ops) {
-        const NodeId node = emitter.node_of(op);
-        if (node < 0) continue;
-        if (first < 0) first = node;
-        groups.join(first, node);
-      }
-    }
-    // Functions by themselves are faster in the portable backend.
-    std::vector<bool> wanted(graph.graph.nodes.size(), false);
-    std::set<int> computing;
-    for (const NodeId n : nodes) {
-      if (groups.contains(static_cast<size_t>(n)) &&
-          GraphEmitter::is_compute(graph.graph.node(n))) {
-        computing.insert(groups.root(n));
-      }
-    }
-    for (const NodeId n : nodes) {
-      wanted[static_cast<size_t>(n)] =
-          groups.contains(static_cast<size_t>(n)) && computing.contains(groups.root(n));
-    }
-    return regions(graph, wanted);
-  }
-
-  // Claims as large as they can be: nodes are of one region if as many nodes that are not wanted
-  // stand, in the longest run, before them. What lies between two nodes of a region is in it.
-  static std::vector<Claim> regions(const PlanGraph& graph, const std::vector<bool>& wanted) {
-    std::vector<int> producer(graph.graph.values.size(), -1), depth(wanted.size(), 0);
-    std::map<int, Claim> claims;
-    for (size_t n = 0; n < wanted.size(); ++n) {
+  // A convolution or product and the nodes that depend on it and on no later one: all that the
+  // library could compute with it. It looks for partitions in a whole graph in a time that grows
+  // faster than the graph. What lies between two nodes of a chunk is in it.
+  static std::vector<std::vector<NodeId>> chunks(const PlanGraph& graph,
+                                                 const std::vector<NodeId>& nodes) {
+    std::vector<int> producer(graph.graph.values.size(), -1);
+    std::vector<int> chunk_of(graph.graph.nodes.size(), -1);  // by the node that begins it
+    std::map<int, std::vector<NodeId>> chunks;
+    for (size_t n = 0; n < chunk_of.size(); ++n) {
       const Node& node = graph.graph.nodes[n];
+      const bool emitted = std::ranges::binary_search(nodes, static_cast<NodeId>(n));
+      int& chunk = chunk_of[n];
       for (const ValueId id : node.inputs) {
         const int from = id == kNoValue ? -1 : producer[static_cast<size_t>(id)];
-        if (from < 0) continue;
-        const bool enters = wanted[n] && !wanted[static_cast<size_t>(from)];
-        depth[n] = std::max(depth[n], depth[static_cast<size_t>(from)] + (enters ? 1 : 0));
+        if (from >= 0) chunk = std::max(chunk, chunk_of[static_cast<size_t>(from)]);
       }
+      if (!emitted || GraphEmitter::is_compute(node) || chunk < 0) chunk = static_cast<int>(n);
+      if (emitted) chunks[chunk].push_back(static_cast<NodeId>(n));
       for (const ValueId id : node.outputs) {
         if (id != kNoValue) producer[static_cast<size_t>(id)] = static_cast<int>(n);
       }
-      if (wanted[n]) claims[depth[n]].nodes.push_back(static_cast<NodeId>(n));
     }
-    std::vector<Claim> result;
-    for (auto& [level, claim] : claims) {
-      const auto is_compute = [&](NodeId n) {
-        return GraphEmitter::is_compute(graph.graph.node(n));
-      };
-      if (std::ranges::any_of(claim.nodes, is_compute)) result.push_back(std::move(claim));
+    std::vector<std::vector<NodeId>> result;
+    for (auto& [first, chunk] : chunks) {
+      if (GraphEmitter::is_compute(graph.graph.node(first))) result.push_back(std::move(chunk));
     }
     return result;
+  }
+
+  // What the library computes together with the chunk's first node. Functions by themselves are
+  // faster in the portable backend.
+  Result<Claim> claim_of(const PlanGraph& graph, const std::vector<NodeId>& chunk, Layout layout) {
+    GraphEmitter emitter(graph, layout, device_->engine().get_kind());
+    OCTAVO_TRY(emitter.emit(chunk));
+    std::set<NodeId> together;
+    bool whole = true;
+    for (const auto& partition : emitter.partitions()) {
+      std::set<NodeId> nodes;
+      for (const size_t op : partition.get_ops()) {
+        if (emitter.node_of(op) >= 0) nodes.insert(emitter.node_of(op));
+      }
+      if (!nodes.contains(chunk.front())) continue;
+      whole &= partition.is_supported();
+      together.merge(nodes);
+    }
+    if (!whole) return Claim{};
+    return Claim{{together.begin(), together.end()}};
   }
 
   std::shared_ptr<Device> device_;

@@ -23,7 +23,7 @@ struct PrimitiveDef {
 
 std::span<const PrimitiveDef> conv_primitives();    // conv.cc
 std::span<const PrimitiveDef> matmul_primitives();  // matmul.cc
-std::span<const PrimitiveDef> half_primitives();    // half_ops.cc
+std::span<const PrimitiveDef> simple_primitives();  // simple_ops.cc
 
 /// Whether oneDNN computes a node faster than the portable kernels do.
 bool pays(const PlanGraph& graph, const Node& node);  // claim_rule.cc

@@ -3,7 +3,6 @@
 #include <array>
 
 namespace octavo::onednn {
-namespace {
 
 std::optional<Eltwise> eltwise_of(const Node& node) {
   using dnnl::algorithm;
@@ -22,8 +21,6 @@ std::optional<Eltwise> eltwise_of(const Node& node) {
     default: return std::nullopt;
   }
 }
-
-}  // namespace
 
 std::vector<NodeId> find_tail(const PlanGraph& graph, const Readers& readers, NodeId id,
                               const std::vector<bool>& available) {

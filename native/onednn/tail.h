@@ -16,6 +16,9 @@ struct Eltwise {
   float alpha = 0, beta = 0;
 };
 
+/// The node's function of one number, if oneDNN has it.
+std::optional<Eltwise> eltwise_of(const Node& node);
+
 /// The available nodes that follow `id` and can be computed with it; none if there is no such tail.
 std::vector<NodeId> find_tail(const PlanGraph& graph, const Readers& readers, NodeId id,
                               const std::vector<bool>& available);

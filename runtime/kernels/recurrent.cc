@@ -144,7 +144,7 @@ class RecurrentStep : public KernelStep {
     call.b = &weights;
     call.c = reinterpret_cast<std::byte*>(to);
     call.residual = adds ? call.c : nullptr;
-    call.c_stride = stride * kBytes;
+    call.c_stride = call.residual_stride = stride * kBytes;
     call.lo = -std::numeric_limits<float>::infinity();
     call.hi = std::numeric_limits<float>::infinity();
     run_gemm(target_, call, pool);

@@ -46,6 +46,9 @@ void copy_row(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int6
     std::copy_n(src, count, dst);
   } else if (dst_stride == 1 && src_stride == 0) {
     std::fill_n(dst, count, *src);
+  } else if (dst_stride == 1 && src_stride == 2) {  // every other pixel
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < count; ++i) dst[i] = src[2 * i];
   } else {
     for (int64_t i = 0; i < count; ++i) dst[i * dst_stride] = src[i * src_stride];
   }

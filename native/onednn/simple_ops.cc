@@ -1,11 +1,13 @@
-// Pooling, softmax and sums of half-precision values, which the portable backend would widen to
-// float32 and round again.
+// Operators that are one primitive and nothing else: pooling, sums and products of half-precision
+// values, which the portable backend would widen to float32 and round again; functions, softmax and
+// layer normalization of float32.
 #include <algorithm>
 
 #include "native/onednn/epilogue.h"
 #include "native/onednn/ops.h"
 #include "native/onednn/primitive_step.h"
 #include "runtime/kernels/half.h"
+#include "runtime/kernels/kernel_step.h"
 
 namespace octavo::onednn {
 namespace {
@@ -18,9 +20,9 @@ bool is_native_half(const PlanGraph& graph, ValueId id) {
 std::unique_ptr<PrimitiveStep> make_step(const Node& node, const dnnl::primitive& primitive,
                                          const dnnl::memory::desc& scratchpad,
                                          std::vector<PrimitiveStep::Binding> bindings,
-                                         const char* kernel) {
-  auto step = std::make_unique<PrimitiveStep>(primitive, scratchpad, bindings,
-                                              std::vector<std::pair<int, dnnl::memory>>{});
+                                         const char* kernel,
+                                         std::vector<std::pair<int, dnnl::memory>> constants = {}) {
+  auto step = std::make_unique<PrimitiveStep>(primitive, scratchpad, bindings, constants);
   step->kernel = kernel;
   for (const PrimitiveStep::Binding& binding : bindings) {
     if (!binding.is_output) step->inputs.push_back(node.input(binding.index));
@@ -117,7 +119,98 @@ Result<std::unique_ptr<Step>> create_binary(const PlanGraph& graph, const Node& 
   });
 }
 
+bool is_f32_of_one_input(const PlanGraph& graph, const Node& node) {
+  const ValueId x = node.input(0);
+  return kernels::is_f32(graph, x) && kernels::is_f32(graph, node.output(0)) &&
+         !graph.is_constant(x) && graph.info(x).shape.rank() > 0 &&
+         graph.info(x).shape.elements() > 0;
+}
+
+bool is_last_axis(const PlanGraph& graph, const Node& node) {
+  const int rank = graph.info(node.input(0)).shape.rank();
+  return normalize_axis(node.get_int("axis"), rank) == rank - 1;
+}
+
+// All elements as one row, or as rows of the last dimension.
+dnnl::memory::desc rows_of(const Shape& x, int64_t length) {
+  return desc_of(Shape{x.elements() / length, length}, DType::kF32, Layout::kPlain);
+}
+
+Result<std::unique_ptr<Step>> create_function(const PlanGraph& graph, const Node& node, Layout) {
+  const Shape& x = graph.info(node.input(0)).shape;
+  const Eltwise function = *eltwise_of(node);
+  return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
+    const auto desc = rows_of(x, x.elements());
+    const dnnl::eltwise_forward::primitive_desc description(
+        current_device()->engine(), dnnl::prop_kind::forward_inference, function.algorithm, desc,
+        desc, function.alpha, function.beta, user_scratchpad());
+    return make_step(node, dnnl::eltwise_forward(description), description.scratchpad_desc(),
+                     {{DNNL_ARG_SRC, false, 0, desc}, {DNNL_ARG_DST, true, 0, desc}},
+                     description.impl_info_str());
+  });
+}
+
+bool supports_softmax(const PlanGraph& graph, const Node& node) {
+  return is_f32_of_one_input(graph, node) && is_last_axis(graph, node);
+}
+
+Result<std::unique_ptr<Step>> create_softmax(const PlanGraph& graph, const Node& node, Layout) {
+  const Shape& x = graph.info(node.input(0)).shape;
+  return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
+    const auto desc = rows_of(x, x.back());
+    const dnnl::softmax_forward::primitive_desc description(
+        current_device()->engine(), dnnl::prop_kind::forward_inference,
+        dnnl::algorithm::softmax_accurate, desc, desc, 1, user_scratchpad());
+    return make_step(node, dnnl::softmax_forward(description), description.scratchpad_desc(),
+                     {{DNNL_ARG_SRC, false, 0, desc}, {DNNL_ARG_DST, true, 0, desc}},
+                     description.impl_info_str());
+  });
+}
+
+bool supports_layer_norm(const PlanGraph& graph, const Node& node) {
+  if (!is_f32_of_one_input(graph, node) || !is_last_axis(graph, node)) return false;
+  const int64_t length = graph.info(node.input(0)).shape.back();
+  for (size_t i = 1; i < 3; ++i) {
+    const ValueId id = node.input(i);
+    if (id == kNoValue && i == 2) continue;
+    if (!graph.is_constant(id) || !kernels::is_f32(graph, id) ||
+        graph.info(id).shape.elements() != length) {
+      return false;
+    }
+  }
+  return node.output(1) == kNoValue && node.output(2) == kNoValue;
+}
+
+Result<std::unique_ptr<Step>> create_layer_norm(const PlanGraph& graph, const Node& node, Layout) {
+  const Shape& x = graph.info(node.input(0)).shape;
+  return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
+    const auto desc = rows_of(x, x.back());
+    const dnnl::memory::desc factors = desc_of(Shape{x.back()}, DType::kF32, Layout::kPlain);
+    std::vector<std::pair<int, dnnl::memory>> constants;
+    auto flags = dnnl::normalization_flags::none;
+    const auto add = [&](size_t input, dnnl::normalization_flags flag, int argument) {
+      if (node.input(input) == kNoValue) return;
+      flags |= flag;
+      const Tensor& values = graph.info(node.input(input)).constant;
+      constants.emplace_back(argument, current_device()->upload(factors, values.raw()));
+    };
+    add(1, dnnl::normalization_flags::use_scale, DNNL_ARG_SCALE);
+    add(2, dnnl::normalization_flags::use_shift, DNNL_ARG_SHIFT);
+    const dnnl::layer_normalization_forward::primitive_desc description(
+        current_device()->engine(), dnnl::prop_kind::forward_inference, desc, desc,
+        node.get_float("epsilon"), flags, user_scratchpad());
+    return make_step(node, dnnl::layer_normalization_forward(description),
+                     description.scratchpad_desc(),
+                     {{DNNL_ARG_SRC, false, 0, desc}, {DNNL_ARG_DST, true, 0, desc}},
+                     description.impl_info_str(), std::move(constants));
+  });
+}
+
 const PrimitiveDef kRows[] = {
+    {"gelu", OpKind::kGelu, ClaimLayout::kFollow, is_f32_of_one_input, create_function},
+    {"softmax", OpKind::kSoftmax, ClaimLayout::kPlain, supports_softmax, create_softmax},
+    {"layer_norm", OpKind::kLayerNormalization, ClaimLayout::kPlain, supports_layer_norm,
+     create_layer_norm},
     {"max_pool", OpKind::kMaxPool, ClaimLayout::kChannelsLast, supports_pool, create_pool},
     {"max_pool", OpKind::kGlobalMaxPool, ClaimLayout::kChannelsLast, supports_pool, create_pool},
     {"average_pool", OpKind::kAveragePool, ClaimLayout::kChannelsLast, supports_pool, create_pool},
@@ -129,6 +222,6 @@ const PrimitiveDef kRows[] = {
 
 }  // namespace
 
-std::span<const PrimitiveDef> half_primitives() { return kRows; }
+std::span<const PrimitiveDef> simple_primitives() { return kRows; }
 
 }  // namespace octavo::onednn
