@@ -4,6 +4,7 @@
 #include "core/provenance.h"
 #include "core/quantization/stage.h"
 #include "core/quantization/stage_cache.h"
+#include "core/quantization/subgraphs.h"
 #include "core/text.h"
 
 namespace octavo {
@@ -36,7 +37,12 @@ Status keep(const NamedTensors& feeds, std::vector<NamedTensors>& kept) {
 }  // namespace
 
 Result<std::unique_ptr<Stage>> make_stage(const StageInput& input, const QuantConfig& config) {
-  return std::visit([&](const auto& c) { return make_stage(input, c); }, config);
+  return std::visit(
+      [&](const auto& c) -> Result<std::unique_ptr<Stage>> {
+        OCTAVO_ASSIGN(const auto spelled, with_subgraphs(*input.graph, c));
+        return make_stage(input, spelled);
+      },
+      config);
 }
 
 struct Quantizer::State {

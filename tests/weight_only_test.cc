@@ -104,7 +104,7 @@ TEST(WeightOnly, AwqAndHqqAreCloserThanRounding) {
             sqnr(graph, quantized(graph, asymmetric)) - 3);
 }
 
-// One outlier in a group: HQQ's zero point serves the many, not the one.
+// One outlier in a group: HQQ's scale serves the many, not the one.
 TEST(WeightOnly, HqqLessensTheErrorsNorm) {
   WeightMatrix m{.rows = 1, .columns = 32, .group = 32};
   for (int i = 0; i < 32; ++i) m.real.push_back(0.31f + 0.001f * static_cast<float>(i));
@@ -123,7 +123,7 @@ TEST(WeightOnly, HqqLessensTheErrorsNorm) {
   round_to_nearest(m, grid, nullptr);
   const double before = norm();
   half_quadratic(m, grid, {}, nullptr);
-  EXPECT_LE(norm(), before);
+  EXPECT_LT(norm(), 0.8 * before);
 }
 
 TEST(WeightOnly, ConvolutionsAndRecurrentLayers) {

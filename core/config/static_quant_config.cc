@@ -44,6 +44,10 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
       {.name = "reduce_range",
        .help = "Weights have 7 bits, for processors without VNNI, whose 16-bit sums overflow",
        .in = option_in<&C::reduce_range>},
+      {.name = "overflow_fix",
+       .help = "The same only for output channels whose sums can overflow, given the calibrated "
+               "activations",
+       .in = option_in<&C::overflow_fix>},
       {.name = "act_dtype",
        .help = "Type of quantized activations (other than 8 bits compute in float32); fp32 leaves "
                "the operator float",
@@ -96,6 +100,20 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
        .help = "Operators that would stay float are an error that lists them",
        .in = option_in<&C::integer_only>,
        .in_local = false},
+      {.name = "first_conv_or_matmul_quantization",
+       .help = "Quantize the model's first layer too",
+       .in = option_in<&C::first_conv_or_matmul_quantization>,
+       .in_local = false},
+      {.name = "last_conv_or_matmul_quantization",
+       .help = "Quantize the model's last layer too",
+       .in = option_in<&C::last_conv_or_matmul_quantization>,
+       .in_local = false},
+      {.name = "max_concat_ratio",
+       .help = "A Concat whose inputs' ranges differ by more stays float, and what reads it (boxes "
+               "beside scores, say); 0: never",
+       .in = option_in<&C::max_concat_ratio>,
+       .min = 0,
+       .max = 1e9},
       {.name = "equalization",
        .help = "Scales channels between layers so that they use the integers evenly: cross_layer "
                "for weights with one scale, channels for activations around weights with one per "

@@ -17,6 +17,7 @@ struct StaticQuantConfig : RoundingOptions<Config<StaticQuantConfig>> {
   std::string weight_algorithm = "minmax";
   bool narrow_range = true;
   bool reduce_range = false;
+  bool overflow_fix = false;
   std::string act_dtype = "int8";
   bool act_sym = true;
   std::string act_granularity = "per_tensor";
@@ -28,6 +29,9 @@ struct StaticQuantConfig : RoundingOptions<Config<StaticQuantConfig>> {
   int64_t num_quantized_bins = 0;
   std::string io_dtype = "fp32";
   bool integer_only = false;
+  bool first_conv_or_matmul_quantization = true;
+  bool last_conv_or_matmul_quantization = true;
+  double max_concat_ratio = 64;
   std::string equalization = "auto";
   bool bias_absorption = true;
   double absorption_deviations = 3;

@@ -41,8 +41,7 @@ struct AWQConfig : WeightOnlyConfig<AWQConfig> {
   bool enable_mse_search = true;
 };
 
-/// Badri and Shaji 2023: chooses zero points for the smallest error in a norm that forgives
-/// outliers.
+/// Badri and Shaji 2023: chooses scales for the smallest error in a norm that forgives outliers.
 struct HQQConfig : WeightOnlyConfig<HQQConfig> {
   static constexpr const char* kName = "hqq";
   static std::span<const OptionDef> fields();

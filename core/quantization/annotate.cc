@@ -9,7 +9,10 @@ namespace {
 
 class Annotator {
  public:
-  Annotator(const Graph& graph, const StaticQuantConfig& config) : graph_(graph), config_(config) {}
+  Annotator(const Graph& graph, const StaticQuantConfig& config, std::span<const KeptFloat> kept)
+      : graph_(graph), config_(config), kept_(kept.begin(), kept.end()) {
+    keep_ends();
+  }
 
   Annotation run() {
     const size_t values = graph_.values.size();
@@ -35,6 +38,26 @@ class Annotator {
   bool is_constant(ValueId id) const { return graph_.value(id).constant.present(); }
   bool is_float(ValueId id) const { return graph_.value(id).dtype == DType::kF32; }
 
+  // The first and the last product, if they are not to be quantized.
+  void keep_ends() {
+    NodeId first = -1, last = -1;
+    for (NodeId n = 0; n < static_cast<NodeId>(graph_.nodes.size()); ++n) {
+      const Node& node = graph_.node(n);
+      const QuantRule& rule = find_op(node.kind)->quant;
+      if (rule.policy != QuantPolicy::kCompute || rule.weight_input < 0) continue;
+      const ValueId weight = node.input(static_cast<size_t>(rule.weight_input));
+      if (weight == kNoValue || !is_constant(weight)) continue;
+      if (first < 0) first = n;
+      last = n;
+    }
+    if (first >= 0 && !config_.first_conv_or_matmul_quantization) {
+      kept_.push_back({first, "first_conv_or_matmul_quantization is false"});
+    }
+    if (last >= 0 && !config_.last_conv_or_matmul_quantization) {
+      kept_.push_back({last, "last_conv_or_matmul_quantization is false"});
+    }
+  }
+
   // From producers to consumers: what can be quantized.
   void forward(const Node& node, NodeAnnotation& a) {
     const OpDef& op = *find_op(node.kind);
@@ -51,6 +74,8 @@ class Annotator {
     if ((op.flags & kHasBody) != 0) return "the graphs inside control flow stay float";
     if (op.quant.policy == QuantPolicy::kFloatOnly) return "the operator has no integer form";
     if (!config_.allows(node.name, op.name)) return "not in white_list";
+    const auto kept = std::ranges::find(kept_, &node - graph_.nodes.data(), &KeptFloat::node);
+    if (kept != kept_.end()) return kept->reason;
     for (const char* dtype : {"fp32", "bf16"}) {
       if (a.config->act_dtype == dtype) return concat("act_dtype is ", dtype);
       if (op.quant.policy == QuantPolicy::kCompute && a.config->weight_dtype == dtype) {
@@ -140,6 +165,7 @@ class Annotator {
 
   const Graph& graph_;
   const StaticQuantConfig& config_;
+  std::vector<KeptFloat> kept_;
   Annotation result_;
   std::vector<bool> produced_;  // by ValueId: could leave its producer as integers
 };
@@ -174,7 +200,8 @@ bool Annotation::is_produced_quantized(const Graph& graph, ValueId value) const 
   return a.quantized && !a.float_output;
 }
 
-Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config) {
+Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config,
+                            std::span<const KeptFloat> kept) {
   for (const Value& value : graph.values) {
     if (value.quant != nullptr) {
       return fail(ErrorCode::kInvalidArgument,
@@ -182,7 +209,7 @@ Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config)
     }
   }
   OCTAVO_TRY(check_patterns(graph, config));
-  Annotation annotation = Annotator(graph, config).run();
+  Annotation annotation = Annotator(graph, config, kept).run();
   if (config.integer_only) OCTAVO_TRY(check_integer_only(graph, annotation));
   return annotation;
 }

@@ -28,10 +28,17 @@ struct Annotation {
   bool is_produced_quantized(const Graph& graph, ValueId value) const;
 };
 
+/// A node that stays float whatever its options are.
+struct KeptFloat {
+  NodeId node = -1;
+  std::string reason;
+};
+
 /// `config` must outlive the result. Errors: kNotFound if a local name or a white_list entry means
 /// nothing in this model (suggests the nearest), kInvalidArgument if the model is quantized
 /// already, kUnsupportedOp listing the operators that stay float in spite of integer_only.
-Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config);
+Result<Annotation> annotate(const Graph& graph, const StaticQuantConfig& config,
+                            std::span<const KeptFloat> kept = {});
 
 /// Errors: kNotFound if a pattern of the config means nothing in this model (suggests the nearest).
 Status check_patterns(const Graph& graph, std::span<const std::string> local,

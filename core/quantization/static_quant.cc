@@ -8,6 +8,7 @@
 #include "core/calibration/range.h"
 #include "core/graph_edit.h"
 #include "core/quantization/params.h"
+#include "core/quantization/saturation.h"
 #include "core/quantization/useful_range.h"
 #include "runtime/quantize_view.h"
 #include "runtime/requantize.h"
@@ -70,7 +71,51 @@ class ParamsChooser {
     return quants;
   }
 
+  Result<std::vector<KeptFloat>> mixed_range_concats() {
+    group_same_scale();
+    OCTAVO_TRY(collect_ranges());
+    std::vector<KeptFloat> kept;
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      const Node& node = graph_.nodes[n];
+      if (!annotation_.nodes[n].quantized || node.kind != OpKind::kConcat) continue;
+      float largest = 0, smallest = std::numeric_limits<float>::max();
+      for (const ValueId input : node.inputs) {
+        const float m = magnitude(input);
+        if (m == 0) continue;
+        largest = std::max(largest, m);
+        smallest = std::min(smallest, m);
+      }
+      const double limit = annotation_.nodes[n].config->max_concat_ratio;
+      if (limit == 0 || largest <= limit * smallest) continue;
+      const std::string ratio =
+          concat(static_cast<int64_t>(largest / smallest), "-fold (max_concat_ratio)");
+      kept.push_back({static_cast<NodeId>(n), concat("its inputs' ranges differ ", ratio)});
+      keep_readers(n, concat("it reads a Concat whose inputs' ranges differ ", ratio), kept);
+    }
+    return kept;
+  }
+
  private:
+  float magnitude(ValueId value) const {
+    const Range& range = ranges_[static_cast<size_t>(find(value))];
+    return std::max(std::abs(range.min), std::abs(range.max));
+  }
+
+  // Through operators that leave the scale as it is, up to those that have one of their own.
+  void keep_readers(size_t n, const std::string& reason, std::vector<KeptFloat>& kept) const {
+    for (size_t r = n + 1; r < graph_.nodes.size(); ++r) {
+      const Node& reader = graph_.nodes[r];
+      if (!annotation_.nodes[r].quantized ||
+          std::ranges::find(reader.inputs, graph_.nodes[n].outputs[0]) == reader.inputs.end()) {
+        continue;
+      }
+      kept.push_back({static_cast<NodeId>(r), reason});
+      if (find_op(reader.kind)->quant.policy == QuantPolicy::kSameScale) {
+        keep_readers(r, reason, kept);
+      }
+    }
+  }
+
   bool is_quantized(ValueId value) const {
     return annotation_.quantized_use[static_cast<size_t>(value)] ||
            annotation_.is_produced_quantized(graph_, value);
@@ -150,10 +195,6 @@ class ParamsChooser {
   // Nothing is lost by that where the Concat is the only reader.
   void share_with_concat(const Node& node) {
     const ValueId output = node.outputs[0];
-    const auto magnitude = [&](ValueId value) {
-      const Range& range = ranges_[static_cast<size_t>(find(value))];
-      return std::max(std::abs(range.min), std::abs(range.max));
-    };
     for (const ValueId input : node.inputs) {
       if (graph_.value(input).constant.present() || fixed_producer(find(input)) != nullptr ||
           fixed_producer(find(output)) != nullptr || &config(input) != &config(output)) {
@@ -200,11 +241,13 @@ class ParamsChooser {
 class Rewriter {
  public:
   Rewriter(const Graph& graph, const Annotation& annotation, std::vector<TensorQuant> quants,
-           const ChannelStats* stats, const WeightRounder& rounder, QuantizeReport& report)
+           const ChannelStats* stats, const ChannelStats& channels, const WeightRounder& rounder,
+           QuantizeReport& report)
       : source_(graph),
         annotation_(annotation),
         quants_(std::move(quants)),
         stats_(stats),
+        channels_(channels),
         rounder_(rounder),
         report_(report) {}
 
@@ -412,6 +455,9 @@ class Rewriter {
       return std::unexpected(
           Error{quant.error().code, quant.error().message, node.name, weight.name});
     }
+    if (a.config->overflow_fix) {
+      OCTAVO_TRY(avoid_saturation(source, weight.constant, axis, *a.config, *quant));
+    }
     const float input_scale = graph_.value(node.inputs[0]).quant->scale[0];
     OCTAVO_ASSIGN(std::optional<Bias> bias, read_bias(op, source));
     const QuantParams before = quant->params;
@@ -447,6 +493,33 @@ class Rewriter {
     }
     report.weights = concat(integer_name(quant->dtype),
                             quant->params.per_tensor() ? " per_tensor" : " per_channel");
+    return {};
+  }
+
+  // 7 bits for the output channels whose sums could saturate; for all if they share a scale.
+  Status avoid_saturation(const Node& source, const Tensor& weights, int axis,
+                          StaticQuantConfig config, TensorQuant& quant) const {
+    const TensorQuant& input = quants_[index(source.inputs[0])];
+    if (quant.dtype != DType::kI8 || (input.dtype != DType::kU8 && input.dtype != DType::kI8)) {
+      return {};
+    }
+    std::vector<int> most;
+    if (axis == 0) {
+      for (const Range& range : channels_.ranges(source.inputs[0])) {
+        most.push_back(largest_integer(range.max, input));
+      }
+    }
+    if (most.empty()) most = {255};
+    OCTAVO_ASSIGN(const Tensor integers, quantize_tensor(weights, quant));
+    const std::vector<bool> saturating = saturating_channels(integers, axis, most);
+    const bool any = std::ranges::find(saturating, true) != saturating.end();
+    config.reduce_range = true;
+    OCTAVO_ASSIGN(const TensorQuant reduced, weight_params(weights, axis, config));
+    for (size_t c = 0; c < quant.params.scale.size(); ++c) {
+      if (quant.params.per_tensor() ? !any : !saturating[c]) continue;
+      quant.params.scale[c] = reduced.params.scale[c];
+      quant.params.zero_point[c] = reduced.params.zero_point[c];
+    }
     return {};
   }
 
@@ -521,6 +594,7 @@ class Rewriter {
   const Annotation& annotation_;
   std::vector<TensorQuant> quants_;  // by ValueId
   const ChannelStats* stats_;        // nullptr: biases are not corrected
+  const ChannelStats& channels_;
   const WeightRounder& rounder_;
   QuantizeReport& report_;
   Graph graph_;
@@ -547,9 +621,15 @@ std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& ann
   return wanted;
 }
 
+Result<std::vector<KeptFloat>> mixed_range_concats(const Graph& graph, const Annotation& annotation,
+                                                   const Calibration& calibration) {
+  return ParamsChooser(graph, annotation, calibration).mixed_range_concats();
+}
+
 Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
                              const Calibration& calibration, const ChannelStats* stats,
-                             const WeightRounder& rounder, QuantizeReport& report) {
+                             const ChannelStats& channels, const WeightRounder& rounder,
+                             QuantizeReport& report) {
   for (size_t v = 0; v < graph.values.size(); ++v) {
     const Collector* collector = calibration.collectors[v].get();
     if (collector != nullptr && !collector->seen()) {
@@ -559,7 +639,7 @@ Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
   }
   OCTAVO_ASSIGN(std::vector<TensorQuant> quants,
                 ParamsChooser(graph, annotation, calibration).run());
-  return Rewriter(graph, annotation, std::move(quants), stats, rounder, report).run();
+  return Rewriter(graph, annotation, std::move(quants), stats, channels, rounder, report).run();
 }
 
 }  // namespace octavo

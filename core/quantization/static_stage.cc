@@ -31,6 +31,7 @@ Result<Everything> everything_of(const Graph& graph, StaticQuantConfig config) {
   config.weight_granularity = "per_channel";
   config.io_dtype = "fp32";
   config.integer_only = false;
+  config.first_conv_or_matmul_quantization = config.last_conv_or_matmul_quantization = true;
   OCTAVO_ASSIGN(const Annotation annotation, annotate(graph, config));
   Everything all{wanted_values(graph, annotation), ChannelStats(graph, annotation)};
   for (WantedValue& value : all.wanted) value.options.histogram = true;
@@ -69,7 +70,8 @@ class StaticStage final : public Stage {
   }
 
   Status observe(const NamedTensors& feeds) override {
-    const bool watches = stats_->any() && (equalizes_layers_ || caches() || corrects_biases());
+    const bool watches =
+        stats_->any() && (equalizes_layers_ || caches() || corrects_biases() || fixes_overflow());
     std::vector<Observer*> also;
     if (watches) also.push_back(&*stats_);
     if (rounder_ && rounder_->any()) also.push_back(&rounder_->observer());
@@ -93,9 +95,14 @@ class StaticStage final : public Stage {
     const Calibration& calibration = *collected_->calibration;
     report.samples = calibration.samples;
     report.warnings = warnings_;
+    OCTAVO_ASSIGN(const std::vector<KeptFloat> kept,
+                  mixed_range_concats(*graph_, annotation_, calibration));
+    if (!kept.empty()) {
+      OCTAVO_ASSIGN(annotation_, annotate(*graph_, config_, kept));
+    }
     OCTAVO_ASSIGN(Graph graph, rewrite_static(*graph_, annotation_, calibration,
                                               corrects_biases() ? &collected_->stats : nullptr,
-                                              *rounder_, report));
+                                              collected_->stats, *rounder_, report));
     const bool any_bf16 = is_bf16(config_) || std::ranges::any_of(config_.local, [](const auto& e) {
                             return is_bf16(e.config);
                           });
@@ -178,6 +185,11 @@ class StaticStage final : public Stage {
     return config_.weight_granularity == "per_channel" ? "channels" : "cross_layer";
   }
   bool corrects_biases() const { return config_.bias_correction; }
+  bool fixes_overflow() const {
+    return config_.overflow_fix || std::ranges::any_of(config_.local, [](const auto& entry) {
+             return entry.config.overflow_fix;
+           });
+  }
 
   StageInput input_;
   std::shared_ptr<const Graph> graph_;  // equalized, as far as it is by now

@@ -77,48 +77,43 @@ void round_to_nearest(WeightMatrix& m, const WeightGrid& grid, ThreadPool* pool)
   });
 }
 
-// Alternates between e, the shrunk error (a generalized soft threshold), and the zero point that
-// fits what e leaves: z = mean(q - (w - e) / s).
+// Alternates between e, the shrunk error (a generalized soft threshold), and the scale that fits
+// what e leaves, s = sum d (w - e) / sum d^2 with d = q - z: the least squares solution. Errors are
+// counted in steps of the first scale, so that a group's magnitude does not matter.
 void half_quadratic(WeightMatrix& m, const WeightGrid& grid, const HqqOptions& options,
                     ThreadPool* pool) {
   round_to_nearest(m, grid, pool);
-  if (grid.symmetric) return;
+  if (grid.symmetric && grid.bits == 1) return;  // the mean of |w| is the solution
+  const auto solve = [&](std::span<const float> group, ScaleZero start) {
+    ScaleZero params = start, best = start;
+    double beta = options.beta, least = INFINITY;
+    for (int64_t step = 0; step <= options.steps; ++step) {
+      double error = 0, product = 0, squares = 0;
+      for (const float w : group) {
+        const double d = grid.quantize(w, params) - params.zero_point;
+        const double e = (w - d * params.scale) / start.scale, size = std::fabs(e);
+        error += std::pow(size, options.norm);
+        const double threshold = size == 0 ? 0 : std::pow(size, options.norm - 1) / beta;
+        const double shrunk = std::copysign(std::max(size - threshold, 0.0), e) * start.scale;
+        product += d * (w - shrunk);
+        squares += d * d;
+      }
+      if (error < least) {
+        least = error;
+        best = params;
+      }
+      const double scale = squares > 0 ? product / squares : 0;
+      if (!(scale >= kMinScale)) break;
+      params.scale = static_cast<float>(scale);
+      beta *= options.kappa;
+    }
+    return best;
+  };
   parallel_for(pool, static_cast<int64_t>(m.rows), 8, [&](int64_t begin, int64_t end) {
     for (auto r = static_cast<size_t>(begin); r < static_cast<size_t>(end); ++r) {
       for (size_t c = 0; c < m.columns; c += m.group) {
         const auto group = m.row(r).subspan(c, std::min(m.group, m.columns - c));
-        ScaleZero& params = m.group_params(r, c);
-        const double scale = params.scale;
-        double zero = params.zero_point, beta = options.beta, least = INFINITY;
-        // The error at the integer nearest to a real zero point.
-        const auto error_of = [&](double z) {
-          const ScaleZero at{params.scale, static_cast<int32_t>(std::nearbyint(z))};
-          double error = 0;
-          for (const float w : group) {
-            error +=
-                std::pow(std::fabs(w - grid.dequantize(grid.quantize(w, at), at)), options.norm);
-          }
-          return error;
-        };
-        int32_t best = params.zero_point;
-        for (int64_t step = 0; step <= options.steps; ++step) {
-          zero = std::clamp<double>(zero, 0, grid.high());
-          if (const double error = error_of(zero); error < least) {
-            least = error;
-            best = static_cast<int32_t>(std::nearbyint(zero));
-          }
-          double sum = 0;
-          for (const float w : group) {
-            const double q = std::clamp<double>(std::nearbyint(w / scale + zero), 0, grid.high());
-            const double e = w - (q - zero) * scale;
-            const double threshold = e == 0 ? 0 : std::pow(std::fabs(e), options.norm - 1) / beta;
-            const double shrunk = std::copysign(std::max(std::fabs(e) - threshold, 0.0), e);
-            sum += q - (w - shrunk) / scale;
-          }
-          zero = sum / static_cast<double>(group.size());
-          beta *= options.kappa;
-        }
-        params.zero_point = best;
+        m.group_params(r, c) = solve(group, m.group_params(r, c));
         for (size_t i = 0; i < group.size(); ++i) m.set(grid, r, c + i, group[i]);
       }
     }

@@ -65,7 +65,9 @@ struct HqqOptions {
   double norm = 0.7, beta = 10, kappa = 1.01;
   int64_t steps = 20;
 };
-/// Round to nearest with zero points (asymmetric) that make sum |error|^p small.
+/// Round to nearest with scales that make sum |error|^p small: Half-Quadratic Quantization (Badri
+/// and Shaji 2023), whose zero points are real numbers and what is solved for. ONNX's are integers,
+/// which the solution rounds to where it began; here it is the scale.
 void half_quadratic(WeightMatrix& matrix, const WeightGrid& grid, const HqqOptions& options,
                     ThreadPool* pool);
 
