@@ -99,12 +99,18 @@ class Rounding {
     return std::clamp(q, static_cast<float>(p_.low), static_cast<float>(p_.high));
   }
 
+  // Rows that are worth a thread, at `work` multiplications a weight.
+  int64_t rows_for(size_t work) const {
+    constexpr size_t kWorthwhile = 1 << 16;
+    return static_cast<int64_t>(1 + kWorthwhile / (p_.columns * work));
+  }
   // fn(begin, end) over ranges of weights, on the pool's threads.
   template <class Fn>
   void for_weights(const Fn& fn) {
-    parallel_for(pool_, static_cast<int64_t>(p_.rows), 4, [&](int64_t begin, int64_t end) {
-      fn(static_cast<size_t>(begin) * p_.columns, static_cast<size_t>(end) * p_.columns);
-    });
+    parallel_for(
+        pool_, static_cast<int64_t>(p_.rows), rows_for(1), [&](int64_t begin, int64_t end) {
+          fn(static_cast<size_t>(begin) * p_.columns, static_cast<size_t>(end) * p_.columns);
+        });
   }
   void soft_errors() {
     float* to = error_.data<float>().data();
@@ -134,16 +140,17 @@ class Rounding {
     const size_t n = p_.columns;
     const float* e = error_.data<const float>().data();
     float* to = gradient_.data<float>().data();
-    parallel_for(pool_, static_cast<int64_t>(p_.rows), 16, [&](int64_t begin, int64_t end) {
-      for (auto r = static_cast<size_t>(begin); r < static_cast<size_t>(end); ++r) {
-        const float* m = moments_[group_of(r)].data<const float>().data();
-        float* out = to + r * n;
-        std::fill_n(out, n, 0.0f);
-        for (size_t i = 0; i < n; ++i) {
-          for (size_t j = 0; j < n; ++j) out[j] += e[r * n + i] * m[i * n + j];
-        }
-      }
-    });
+    parallel_for(pool_, static_cast<int64_t>(p_.rows), rows_for(n),
+                 [&](int64_t begin, int64_t end) {
+                   for (auto r = static_cast<size_t>(begin); r < static_cast<size_t>(end); ++r) {
+                     const float* m = moments_[group_of(r)].data<const float>().data();
+                     float* out = to + r * n;
+                     std::fill_n(out, n, 0.0f);
+                     for (size_t i = 0; i < n; ++i) {
+                       for (size_t j = 0; j < n; ++j) out[j] += e[r * n + i] * m[i * n + j];
+                     }
+                   }
+                 });
     return {};
   }
 
