@@ -70,7 +70,10 @@ Graph high_biases() {
       b.node(OpKind::kConv,
              {x, b.random("w1", {8, 4, 1, 1}, 0.1f), b.floats("b1", {8}, {9, 8, 7, 6, 5, 4, 3, 2})},
              "conv1", {kRelu});
-  return b.output(b.node(OpKind::kConv, {c, b.random("w2", {4, 8, 1, 1})}, "conv2")).build();
+  return b
+      .output(
+          b.node(OpKind::kConv, {c, b.random("w2", {4, 8, 1, 1}), b.random("b2", {4})}, "conv2"))
+      .build();
 }
 
 // Weights most of which are small beside a few.
