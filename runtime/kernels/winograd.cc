@@ -18,7 +18,6 @@
 
 #include <array>
 #include <atomic>
-#include <cstring>
 #include <limits>
 
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -95,6 +94,44 @@ HWY_INLINE void transform_out(D d, const V (&m)[kIn], V start, V (&y)[kOut]) {
   y[1] = times(kQ, q_odd, times(kP, p_odd, start));
   y[2] = times(kQ * kQ, q_even, times(kP * kP, p_even, start));
   y[3] = times(kQ * kQ * kQ, q_odd, times(kP * kP * kP, p_odd, hn::Add(m[5], start)));
+}
+
+// G g along one dimension: row i of G has the powers of point i over the product of its distances
+// to the others.
+template <class D, class V>
+HWY_INLINE void transform_taps(D d, const V (&g)[kTaps], V (&t)[kIn]) {
+  const auto pair = [&](double root, double scale, V& plus, V& minus) OCTAVO_INLINE {
+    const V even = hn::Mul(hn::Set(d, static_cast<float>(scale)),
+                           mul_add(g[2], hn::Set(d, static_cast<float>(root * root)), g[0]));
+    const V odd = hn::Mul(hn::Set(d, static_cast<float>(scale * root)), g[1]);
+    plus = hn::Add(even, odd);
+    minus = hn::Sub(even, odd);
+  };
+  t[0] = hn::Mul(hn::Set(d, static_cast<float>(1 / (kP * kP * kQ * kQ))), g[0]);
+  pair(kP, 1 / (2 * kP * kP * (kP * kP - kQ * kQ)), t[1], t[2]);
+  pair(kQ, 1 / (2 * kQ * kQ * (kQ * kQ - kP * kP)), t[3], t[4]);
+  t[5] = g[2];
+}
+
+// U = G g G^T of `width` filters, a multiple of the vector: taps [9, width], u [36][width].
+void winograd_weights(const float* taps, int64_t width, float* const* u) {
+  const hn::ScalableTag<float> d;
+  using Vec = hn::Vec<decltype(d)>;
+  for_each_vector(d, width, [&](int64_t k, size_t) OCTAVO_INLINE {
+    Vec columns[kIn][kTaps];
+    for (int j = 0; j < kTaps; ++j) {
+      Vec in[kTaps], out[kIn];
+      unroll<kTaps>(
+          [&](auto i) OCTAVO_INLINE { in[i] = hn::LoadU(d, taps + (i * kTaps + j) * width + k); });
+      transform_taps(d, in, out);
+      unroll<kIn>([&](auto i) OCTAVO_INLINE { columns[i][j] = out[i]; });
+    }
+    for (int i = 0; i < kIn; ++i) {
+      Vec out[kIn];
+      transform_taps(d, columns[i], out);
+      unroll<kIn>([&](auto j) OCTAVO_INLINE { hn::StoreU(out[j], d, u[i * kIn + j] + k); });
+    }
+  });
 }
 
 // V of tiles [first, first + count).
@@ -183,6 +220,7 @@ HWY_AFTER_NAMESPACE();
 namespace octavo::kernels {
 namespace {
 
+HWY_EXPORT(winograd_weights);
 HWY_EXPORT(winograd_in);
 HWY_EXPORT(winograd_out);
 
@@ -199,35 +237,6 @@ int64_t round_up(int64_t value, int64_t step) { return ceil_div(value, step) * s
 
 int64_t tiles_of(const ops::ConvShape& shape) {
   return shape.batch * ceil_div(shape.out[1], kOut) * ceil_div(shape.out[2], kOut);
-}
-
-// U = G g G^T: row i of G has the powers of point i over the product of its distances to the
-// others.
-[[gnu::cold]] void transform_weights(const float* g, std::array<float, kProducts>& u) {
-  constexpr double kScale[] = {1 / (kP * kP * kQ * kQ), 1 / (2 * kP * kP * (kP * kP - kQ * kQ)),
-                               1 / (2 * kQ * kQ * (kQ * kQ - kP * kP))};
-  const auto transform = [&](double g0, double g1, double g2, double* to, int step) {
-    const auto pair = [&](double root, double scale, double* at) {
-      const double even = scale * (g0 + root * root * g2), odd = scale * root * g1;
-      at[0] = even + odd;
-      at[step] = even - odd;
-    };
-    to[0] = kScale[0] * g0;
-    pair(kP, kScale[1], to + step);
-    pair(kQ, kScale[2], to + 3 * step);
-    to[5 * step] = g2;
-  };
-  double columns[kIn * kTaps], rows[kIn];
-  for (int j = 0; j < kTaps; ++j) {
-    transform(g[j], g[kTaps + j], g[2 * kTaps + j], columns + j, kTaps);
-  }
-  for (int i = 0; i < kIn; ++i) {
-    const double* row = columns + i * kTaps;
-    transform(row[0], row[1], row[2], rows, 1);
-    for (int j = 0; j < kIn; ++j) {
-      u[static_cast<size_t>(i * kIn + j)] = static_cast<float>(rows[j]);
-    }
-  }
 }
 
 class WinogradStep : public KernelStep {
@@ -323,19 +332,23 @@ class WinogradStep : public KernelStep {
       packed.steps = channels;
       layout_panels(target_, packed);
     }
-    std::array<float, kProducts> u;
+    std::vector<float> taps;
+    std::array<float*, kProducts> u;
     for (const Panel& panel : products_[0].panels) {
       const int64_t width = panel.vectors * products_[0].lanes;
       const int64_t count = std::min(width, w_.shape.out_channels - panel.column);
+      taps.assign(static_cast<size_t>(kTaps * kTaps * width), 0);
       for (int64_t c = 0; c < channels; ++c) {
         for (int64_t k = 0; k < count; ++k) {
-          const int64_t filter = (panel.column + k) * channels + c;
-          transform_weights(weights + filter * kTaps * kTaps, u);
-          const int64_t at = panel.offset + (c * width + k) * 4;
-          for (size_t i = 0; i < kProducts; ++i) {
-            std::memcpy(products_[i].data.data() + at, &u[i], sizeof(float));
+          const float* filter = weights + ((panel.column + k) * channels + c) * kTaps * kTaps;
+          for (int64_t t = 0; t < kTaps * kTaps; ++t) {
+            taps[static_cast<size_t>(t * width + k)] = filter[t];
           }
         }
+        for (size_t i = 0; i < kProducts; ++i) {
+          u[i] = reinterpret_cast<float*>(products_[i].data.data() + panel.offset) + c * width;
+        }
+        HWY_DYNAMIC_DISPATCH(winograd_weights)(taps.data(), width, u.data());
       }
     }
   }
