@@ -34,6 +34,33 @@ std::string other_bytes(const Provenance& file) {
                                      "gives the same bytes everywhere)");
 }
 
+// The recipe without the options that stand at their defaults, where it reads back as the same:
+// small files would grow by a tenth.
+Json brief_recipe(const Recipe& recipe) {
+  const std::string text = recipe.to_json();
+  const Json full = Json::parse(text, nullptr, false);
+  Json brief = full;
+  const auto shorten = [](Json& stages) {
+    for (const auto& [name, body] : stages.items()) {
+      const auto plain = Recipe::from_json(Json{{name, Json::object()}}.dump());
+      if (!plain || !body.contains("global")) continue;
+      const Json defaults = Json::parse(plain->to_json(), nullptr, false)[name]["global"];
+      Json differing = Json::object();
+      for (const auto& [option, value] : body["global"].items()) {
+        if (!defaults.contains(option) || defaults[option] != value) differing[option] = value;
+      }
+      body["global"] = std::move(differing);
+    }
+  };
+  if (brief.is_array()) {
+    for (Json& stages : brief) shorten(stages);
+  } else {
+    shorten(brief);
+  }
+  const auto again = Recipe::from_json(brief.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return again && again->to_json() == text ? brief : full;
+}
+
 }  // namespace
 
 Result<std::string> model_hash(const Graph& graph) {
@@ -47,7 +74,7 @@ Result<std::string> model_hash(const Graph& graph) {
 
 void write_provenance(const Provenance& provenance, Graph& graph) {
   Json json = {{"version", provenance.version},
-               {"recipe", Json::parse(provenance.recipe.to_json(), nullptr, false)},
+               {"recipe", brief_recipe(provenance.recipe)},
                {"model", provenance.model}};
   if (!provenance.data.empty()) {
     json["data"] = provenance.data;

@@ -7,11 +7,11 @@
 namespace octavo {
 
 struct Provenance {
-  std::string version;         // of Octavo
-  Recipe recipe;               // with every option, seeds among them
-  std::string model;           // model_hash of the float model
-  std::string data;            // hash of the calibration samples; empty: none were wanted
-  int64_t samples = 0;         // of the data, in their order
+  std::string version;  // of Octavo
+  Recipe recipe;        // with every option; the file has those that are not at their defaults
+  std::string model;    // model_hash of the float model
+  std::string data;     // hash of the calibration samples; empty: none were wanted
+  int64_t samples = 0;  // of the data, in their order
   bool deterministic = false;  // QuantizeOptions::deterministic
 };
 

@@ -119,6 +119,11 @@ TEST_F(ProvenanceTest, HoldsEveryOptionOfTheRecipe) {
   const auto source = read_provenance(model->graph());
   ASSERT_TRUE(source) << source.error().to_string();
   EXPECT_EQ(source->recipe.to_json(), recipe_with("per_tensor", "kl").to_json());
+  const auto& metadata = model->graph().metadata;
+  const auto property =
+      std::ranges::find(metadata, "octavo", &std::pair<std::string, std::string>::first);
+  EXPECT_NE(property->second.find("per_tensor"), std::string::npos);
+  EXPECT_EQ(property->second.find("rounding_iters"), std::string::npos) << "a default";
   EXPECT_EQ(source->samples, 6);
   EXPECT_TRUE(source->deterministic);
   for (const char* bad : {"", "{}", "[1", R"({"version": "1", "model": "0", "recipe": {"x": 1}})",
