@@ -50,6 +50,9 @@ Json brief_recipe(const Recipe& recipe) {
         if (!defaults.contains(option) || defaults[option] != value) differing[option] = value;
       }
       body["global"] = std::move(differing);
+      for (const char* part : {"global", "local"}) {
+        if (body.contains(part) && body[part].empty()) body.erase(part);
+      }
     }
   };
   if (brief.is_array()) {
@@ -73,14 +76,15 @@ Result<std::string> model_hash(const Graph& graph) {
 }
 
 void write_provenance(const Provenance& provenance, Graph& graph) {
-  Json json = {{"version", provenance.version},
-               {"recipe", brief_recipe(provenance.recipe)},
-               {"model", provenance.model}};
+  Json json = {{"version", provenance.version}, {"model", provenance.model}};
+  if (provenance.recipe.to_json() != Recipe().to_json()) {
+    json["recipe"] = brief_recipe(provenance.recipe);
+  }
   if (!provenance.data.empty()) {
     json["data"] = provenance.data;
     json["samples"] = provenance.samples;
   }
-  json["deterministic"] = provenance.deterministic;
+  if (provenance.deterministic) json["deterministic"] = true;
   std::erase_if(graph.metadata, [](const auto& property) { return property.first == kProperty; });
   graph.metadata.emplace_back(kProperty, json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
@@ -104,11 +108,13 @@ Result<Provenance> read_provenance(const Graph& graph) {
     if (found != json->end() && found->is_string()) to = found->get<std::string>();
     return !to.empty();
   };
-  if (!text("version", made.version) || !text("model", made.model) || !json->contains("recipe")) {
-    return bad("lacks the version, the recipe or the float model's hash");
+  if (!text("version", made.version) || !text("model", made.model)) {
+    return bad("lacks the version or the float model's hash");
   }
-  OCTAVO_ASSIGN(made.recipe, Recipe::from_json((*json)["recipe"].dump(
-                                 -1, ' ', false, Json::error_handler_t::replace)));
+  if (const auto recipe = json->find("recipe"); recipe != json->end()) {
+    OCTAVO_ASSIGN(made.recipe,
+                  Recipe::from_json(recipe->dump(-1, ' ', false, Json::error_handler_t::replace)));
+  }
   if (text("data", made.data)) {
     const auto samples = json->find("samples");
     if (samples == json->end() || !samples->is_number_integer()) {

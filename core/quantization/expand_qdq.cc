@@ -101,17 +101,26 @@ class Expander {
     return {};
   }
 
-  // Constants of the value's scale and zero point; values that share parameters share them.
+  // Constants of the value's scale and zero point; values with the same ones share them.
   Result<Parameters> constants_of(ValueId id) {
     const std::shared_ptr<const QuantParams> quant = graph_.value(id).quant;
     const DType dtype = graph_.value(id).dtype;
-    const auto key = std::pair(quant.get(), dtype);
+    // A QuantizeLinear takes its type from the zero point; weights have theirs, and zero is the
+    // default.
+    const bool implied = graph_.value(id).constant.present() &&
+                         std::ranges::all_of(quant->zero_point, [](int32_t z) { return z == 0; });
+    const auto key = std::tuple(quant.get(), dtype, implied);
     if (const auto known = parameters_.find(key); known != parameters_.end()) return known->second;
     const std::string name = graph_.value(id).name;
     OCTAVO_ASSIGN(const Shape shape, parameter_shape(graph_.value(id)));
     Parameters made;
-    made.scale =
-        editor_.add_constant(concat(name, "_scale"), Tensor::of<float>(shape, quant->scale));
+    const auto [scale, is_new] =
+        scales_.try_emplace(std::pair(shape.to_string(), quant->scale), kNoValue);
+    if (is_new) {
+      scale->second =
+          editor_.add_constant(concat(name, "_scale"), Tensor::of<float>(shape, quant->scale));
+    }
+    made.scale = scale->second;
     if (dtype == DType::kI32) {
       for (const int32_t zero_point : quant->zero_point) {
         if (zero_point != 0) {
@@ -119,7 +128,7 @@ class Expander {
               ErrorCode::kInvalidModel, "an i32 value cannot have a zero point in ONNX", {}, name});
         }
       }
-    } else {
+    } else if (!implied) {
       OCTAVO_ASSIGN(made.zero_point, zero_point_constant(dtype, shape, quant->zero_point));
     }
     parameters_.emplace(key, made);
@@ -169,7 +178,8 @@ class Expander {
   GraphEditor editor_;
   Graph& graph_;
   std::map<ValueId, ValueId> dequantized_;
-  std::map<std::pair<const QuantParams*, DType>, Parameters> parameters_;
+  std::map<std::tuple<const QuantParams*, DType, bool>, Parameters> parameters_;
+  std::map<std::pair<std::string, std::vector<float>>, ValueId> scales_;
   std::map<std::tuple<DType, std::string, std::vector<int32_t>>, ValueId> zero_points_;
 };
 
