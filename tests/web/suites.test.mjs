@@ -52,7 +52,8 @@ for (const variant of ["", "_relaxed"]) {
     return withPage(
       routes,
       async (page) => {
-        const argument = { name, root, files: golden, source: String(run) };
+        const files = [...golden, "tools/digits/digits.onnx", "docs/options.md"];
+        const argument = { name, root, files, source: String(run) };
         const result = await page.evaluate(inPage, argument);
         check(result);
       },
@@ -66,8 +67,8 @@ async function inPage({ name, root, files, source }) {
   const run = new Function(`return ${source}`)();
   const { default: create } = await import(`/suites/${name}`);
   const prepare = async (FS) => {
-    FS.mkdirTree(`${root}/tests/golden`);
     for (const file of files) {
+      FS.mkdirTree(`${root}/${file.slice(0, file.lastIndexOf("/"))}`);
       const response = await fetch(`/files/${file}`);
       FS.writeFile(`${root}/${file}`, new Uint8Array(await response.arrayBuffer()));
     }
