@@ -34,36 +34,6 @@ std::string other_bytes(const Provenance& file) {
                                      "gives the same bytes everywhere)");
 }
 
-// The recipe without the options that stand at their defaults, where it reads back as the same:
-// small files would grow by a tenth.
-Json brief_recipe(const Recipe& recipe) {
-  const std::string text = recipe.to_json();
-  const Json full = Json::parse(text, nullptr, false);
-  Json brief = full;
-  const auto shorten = [](Json& stages) {
-    for (const auto& [name, body] : stages.items()) {
-      const auto plain = Recipe::from_json(Json{{name, Json::object()}}.dump());
-      if (!plain || !body.contains("global")) continue;
-      const Json defaults = Json::parse(plain->to_json(), nullptr, false)[name]["global"];
-      Json differing = Json::object();
-      for (const auto& [option, value] : body["global"].items()) {
-        if (!defaults.contains(option) || defaults[option] != value) differing[option] = value;
-      }
-      body["global"] = std::move(differing);
-      for (const char* part : {"global", "local"}) {
-        if (body.contains(part) && body[part].empty()) body.erase(part);
-      }
-    }
-  };
-  if (brief.is_array()) {
-    for (Json& stages : brief) shorten(stages);
-  } else {
-    shorten(brief);
-  }
-  const auto again = Recipe::from_json(brief.dump(-1, ' ', false, Json::error_handler_t::replace));
-  return again && again->to_json() == text ? brief : full;
-}
-
 }  // namespace
 
 Result<std::string> model_hash(const Graph& graph) {
@@ -77,9 +47,9 @@ Result<std::string> model_hash(const Graph& graph) {
 
 void write_provenance(const Provenance& provenance, Graph& graph) {
   Json json = {{"version", provenance.version}, {"model", provenance.model}};
-  if (provenance.recipe.to_json() != Recipe().to_json()) {
-    json["recipe"] = brief_recipe(provenance.recipe);
-  }
+  // Small files would grow by a tenth with every option's value in them.
+  Json recipe = brief_recipe_json(provenance.recipe);
+  if (recipe != brief_recipe_json(Recipe())) json["recipe"] = std::move(recipe);
   if (!provenance.data.empty()) {
     json["data"] = provenance.data;
     json["samples"] = provenance.samples;

@@ -28,22 +28,23 @@ std::vector<float> constant(const Graph& graph, const char* name) {
   return {data.begin(), data.end()};
 }
 
-// Channel 0 is 5, 6, 7, 6: mean 6, deviation sqrt(1/2). Channel 1 is 0, 1, 0, 3: too near to zero.
-ChannelStats stats_of(const Graph& graph, const Annotation& annotation) {
-  ChannelStats stats(graph, annotation);
+// Absorbs two deviations below the mean of what was seen behind the first convolution. Channel 0 is
+// 5, 6, 7, 6: mean 6, deviation sqrt(1/2). Channel 1 is 0, 1, 0, 3: too near to zero.
+ChannelStats absorb(Graph& graph) {
+  const StaticQuantConfig config;
+  const auto annotation = annotate(graph, config);
+  EXPECT_TRUE(annotation);
+  ChannelStats stats(graph, *annotation);
   const std::vector<float> values = {5, 6, 7, 6, 0, 1, 0, 3};
   const Tensor seen = Tensor::of<float>(Shape{1, 2, 2, 2}, values);
   EXPECT_TRUE(stats.on_value(graph.find_value("first"), seen.view()));
+  EXPECT_TRUE(absorb_biases(graph, *annotation, 2, stats));
   return stats;
 }
 
 TEST(BiasAbsorption, MovesWhatLiesBelowMeanMinusDeviations) {
   Graph graph = pair({0, 0, 0, 0});
-  const StaticQuantConfig config;
-  const auto annotation = annotate(graph, config);
-  ASSERT_TRUE(annotation);
-  ChannelStats stats = stats_of(graph, *annotation);
-  ASSERT_TRUE(absorb_biases(graph, *annotation, 2, stats));
+  const ChannelStats stats = absorb(graph);
   const float c = 6 - std::sqrt(2.0f);
   const std::vector<float> first = constant(graph, "b1"), second = constant(graph, "b2");
   EXPECT_FLOAT_EQ(first[0], 1 - c);
@@ -59,11 +60,7 @@ TEST(BiasAbsorption, MovesWhatLiesBelowMeanMinusDeviations) {
 
 TEST(BiasAbsorption, LeavesLayersBeforePaddingAlone) {
   Graph graph = pair({1, 1, 1, 1});
-  const StaticQuantConfig config;
-  const auto annotation = annotate(graph, config);
-  ASSERT_TRUE(annotation);
-  ChannelStats stats = stats_of(graph, *annotation);
-  ASSERT_TRUE(absorb_biases(graph, *annotation, 2, stats));
+  absorb(graph);
   EXPECT_EQ(constant(graph, "b1"), (std::vector<float>{1, 2}));
 }
 

@@ -126,6 +126,17 @@ TEST_F(ProvenanceTest, HoldsEveryOptionOfTheRecipe) {
   EXPECT_EQ(property->second.find("rounding_iters"), std::string::npos) << "a default";
   EXPECT_EQ(source->samples, 6);
   EXPECT_TRUE(source->deterministic);
+
+  StaticQuantConfig local;
+  local.act_dtype = "fp32";
+  StaticQuantConfig config;
+  config.act_algorithm = "mse";
+  config.set_local("conv3", StaticQuantConfig(config)).set_local("depthwise", local);
+  const Recipe recipe({SmoothQuantConfig(), config});
+  const auto again = read_provenance(Model::load(made(recipe))->graph());
+  ASSERT_TRUE(again) << again.error().to_string();
+  EXPECT_EQ(again->recipe.to_json(), recipe.to_json());
+
   for (const char* bad : {"", "{}", "[1", R"({"version": "1", "model": "0", "recipe": {"x": 1}})",
                           R"({"version": "1", "model": "0", "recipe": {}, "data": "0"})"}) {
     Graph graph = model->graph();

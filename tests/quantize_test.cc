@@ -8,13 +8,6 @@
 namespace octavo {
 namespace {
 
-std::string reason(const QuantizedModel& result, const std::string& node) {
-  for (const NodeReport& report : result.report.nodes) {
-    if (report.name == node) return report.quantized ? "quantized" : report.reason;
-  }
-  return "no such node";
-}
-
 const Value& value(const QuantizedModel& result, const std::string& name) {
   const Graph& graph = result.model.graph();
   const ValueId id = graph.find_value(name);

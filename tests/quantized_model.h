@@ -18,6 +18,14 @@ inline QuantizedModel quantized(const Graph& graph, const Recipe& recipe = {}, i
   return result ? *std::move(result) : QuantizedModel();
 }
 
+/// "quantized", or why the node is not.
+inline std::string reason(const QuantizedModel& result, const std::string& node) {
+  for (const NodeReport& report : result.report.nodes) {
+    if (report.name == node) return report.quantized ? "quantized" : report.reason;
+  }
+  return "no such node";
+}
+
 /// Signal to noise of output 0 against the float model, in dB, on data not used for calibration.
 inline double sqnr(const Graph& graph, const Model& other) {
   const Model model(std::make_shared<const Graph>(graph));

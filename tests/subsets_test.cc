@@ -6,13 +6,6 @@
 namespace octavo {
 namespace {
 
-std::string reason(const QuantizedModel& result, const std::string& node) {
-  for (const NodeReport& report : result.report.nodes) {
-    if (report.name == node) return report.quantized ? "quantized" : report.reason;
-  }
-  return "no such node";
-}
-
 // in -> left -> left2, in -> right; join adds both -> out
 Graph diamond() {
   GraphBuilder b;

@@ -43,6 +43,33 @@ Status read_stages(const Json& object, std::vector<QuantConfig>& stages) {
   return {};
 }
 
+// One object if there is one stage, else an array of them; body_of(view): what stands behind its
+// name.
+Json recipe_json(const Recipe& recipe, Json (*body_of)(const ConfigView& view)) {
+  Json list = Json::array();
+  for (QuantConfig stage : recipe.stages) {
+    const ConfigView view = config_view(stage);
+    list.push_back({{view.name, body_of(view)}});
+  }
+  return list.size() == 1 ? list[0] : list;
+}
+
+// Local entries stay whole: what they leave out is the global value, not the default.
+Json brief_config_body(const ConfigView& view) {
+  Json body = config_body(view);
+  for (QuantConfig& config : all_configs()) {
+    if (stage_name(config) != std::string_view(view.name)) continue;
+    const Json defaults = config_body(config_view(config))["global"];
+    for (const auto& [option, value] : defaults.items()) {
+      if (body["global"][option] == value) body["global"].erase(option);
+    }
+  }
+  for (const char* part : {"global", "local"}) {
+    if (body[part].empty()) body.erase(part);
+  }
+  return body;
+}
+
 struct SchemaWriter {
   const OptionDef& option;
 
@@ -123,13 +150,10 @@ Result<Recipe> Recipe::from_json(std::string_view text) {
   return recipe;
 }
 
-std::string Recipe::to_json() const {
-  Json list = Json::array();
-  for (QuantConfig stage : stages) {
-    const ConfigView view = config_view(stage);
-    list.push_back({{view.name, config_body(view)}});
-  }
-  return dump_config_json(list.size() == 1 ? list[0] : list);
+std::string Recipe::to_json() const { return dump_config_json(recipe_json(*this, config_body)); }
+
+ConfigJson brief_recipe_json(const Recipe& recipe) {
+  return recipe_json(recipe, brief_config_body);
 }
 
 std::string recipe_schema() {

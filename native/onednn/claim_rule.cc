@@ -9,9 +9,8 @@
 //    configuration (2 to 3 us) costs more than is gained. With fewer than 8 channels the rows of a
 //    tile are mostly padding: first layers run 0.6 times as fast.
 //  - int8 without AMX: the same speed within 5 %, and slower where the layer is small.
-//  - int8 depthwise: the portable kernel is 1.4 to 2 times as fast with 32 channels or more, half
-//  as
-//    fast with 16 or fewer, which fill a quarter of its vectors.
+//  - int8 depthwise: the portable kernel is 1.4 to 2 times as fast with 32 channels or more, and
+//    half as fast with 16 or fewer, which fill a quarter of its vectors.
 //  - f32 on the Xeon with AMX: 1.02 to 1.3 times as fast where the layer is large enough; depthwise
 //    as fast within 10 %. On an EPYC (Zen 5), whole networks take the same time within 2 %, and
 //    generating code for each shape of layer makes the first run 1.4 to 2.3 times as long.
