@@ -13,6 +13,21 @@ constexpr size_t kLine = 64, kLargePage = size_t{2} << 20, kShared = 2 * kLargeP
 
 std::atomic<MemoryAdvice> process_advice{nullptr};
 
+// For what takes no longer than a calloc().
+class SpinLock {
+ public:
+  explicit SpinLock(std::atomic_flag& busy) : busy_(busy) {
+    while (busy_.test_and_set(std::memory_order_acquire)) {
+    }
+  }
+  ~SpinLock() { busy_.clear(std::memory_order_release); }
+  SpinLock(const SpinLock&) = delete;
+  SpinLock& operator=(const SpinLock&) = delete;
+
+ private:
+  std::atomic_flag& busy_;
+};
+
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 }  // namespace
@@ -39,8 +54,11 @@ std::shared_ptr<void> allocate_zeroed(size_t bytes) {
 
 std::shared_ptr<void> allocate_neighbour(size_t bytes) {
   if (process_advice == nullptr || bytes > kShared / 2) return allocate_zeroed(bytes);
-  thread_local std::weak_ptr<void> block;
-  thread_local size_t used = 0;
+  // Not thread_local: modules of WebAssembly without shared memory have no such variables.
+  static std::atomic_flag busy;
+  static std::weak_ptr<void> block;
+  static size_t used = 0;
+  const SpinLock lock(busy);
   const size_t rounded = round_up(bytes, kLine);
   std::shared_ptr<void> shared = block.lock();
   if (shared == nullptr || used + rounded > kShared) {
