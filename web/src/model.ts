@@ -1,7 +1,7 @@
 import type { Inspection, QuantizeReport, WireObject } from "./engine.js";
 import { Hosts, type EngineOptions, type Host } from "./host.js";
 import { toBytes, type Source } from "./load.js";
-import { made, metadata, Owned, type ValueMetadata } from "./owned.js";
+import { made, Owned } from "./owned.js";
 import { Session, type SessionOptions } from "./session.js";
 import { invalidArgument } from "./errors.js";
 
@@ -45,20 +45,6 @@ export interface OnnxOptions {
 
 /** A float or quantized model. */
 export class Model extends Owned {
-  readonly inputMetadata: readonly ValueMetadata[];
-  readonly outputMetadata: readonly ValueMetadata[];
-  readonly inputNames: readonly string[];
-  readonly outputNames: readonly string[];
-
-  /** @internal */
-  constructor(host: Host, { id, inputs, outputs }: WireObject) {
-    super(host, id);
-    this.inputMetadata = metadata(inputs);
-    this.outputMetadata = metadata(outputs);
-    this.inputNames = inputs.map(({ name }) => name);
-    this.outputNames = outputs.map(({ name }) => name);
-  }
-
   /** Reads an ONNX model or an .octavo file: its address, a File or Blob, or its bytes. */
   static async load(source: Source, options: LoadOptions = {}): Promise<Model> {
     return loadOn(hosts.get(options), source, options);

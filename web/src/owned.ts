@@ -17,7 +17,7 @@ export interface ValueMetadata {
   shape: readonly (number | string | null)[] | undefined;
 }
 
-export const metadata = (values: WireValue[]): ValueMetadata[] =>
+const metadata = (values: WireValue[]): ValueMetadata[] =>
   values.map(({ name, dtype, dims }) => ({
     name,
     type: typeOf(dtype),
@@ -29,13 +29,22 @@ const forgotten = new FinalizationRegistry<{ host: Host; id: number }>(({ host, 
   if (!host.stopped) host.call("release", [id]).catch(() => undefined);
 });
 
-/** An object that lives in the engine until dispose(). */
+/** A model or session, which lives in the engine until dispose(). */
 export abstract class Owned {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly inputMetadata: readonly ValueMetadata[];
+  readonly outputMetadata: readonly ValueMetadata[];
   #host: Host;
   #id: number;
   #disposed = false;
 
-  protected constructor(host: Host, id: number) {
+  /** @internal */
+  constructor(host: Host, { id, inputs, outputs }: WireObject) {
+    this.inputMetadata = metadata(inputs);
+    this.outputMetadata = metadata(outputs);
+    this.inputNames = inputs.map(({ name }) => name);
+    this.outputNames = outputs.map(({ name }) => name);
     this.#host = host;
     this.#id = id;
     forgotten.register(this, { host, id }, this);

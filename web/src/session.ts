@@ -1,7 +1,7 @@
 import type { WireObject } from "./engine.js";
 import type { EngineOptions, Host } from "./host.js";
 import type { BackendInfo, Source } from "./load.js";
-import { abortable, metadata, Owned, type ValueMetadata } from "./owned.js";
+import { abortable, Owned } from "./owned.js";
 import { fromWire, toWire, type Feeds, type Tensor, type WireTensor } from "./tensor.js";
 
 export interface SessionOptions extends EngineOptions {
@@ -16,21 +16,13 @@ export type Outputs = Record<string, Tensor>;
 
 /** A model that is ready to run, as ONNX Runtime's class of the same name. */
 export abstract class Session extends Owned {
-  readonly inputNames: readonly string[];
-  readonly outputNames: readonly string[];
-  readonly inputMetadata: readonly ValueMetadata[];
-  readonly outputMetadata: readonly ValueMetadata[];
   /** What runs the model. */
   readonly backend: BackendInfo;
   #memoryBytes: number | undefined;
 
   /** @internal */
-  constructor(host: Host, { id, inputs, outputs }: WireObject) {
-    super(host, id);
-    this.inputMetadata = metadata(inputs);
-    this.outputMetadata = metadata(outputs);
-    this.inputNames = inputs.map(({ name }) => name);
-    this.outputNames = outputs.map(({ name }) => name);
+  constructor(host: Host, object: WireObject) {
+    super(host, object);
     this.backend = host.info;
   }
 
