@@ -40,10 +40,6 @@ Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, L
     const memory::desc weight_any(weight_dims, data_type_of(w.dtype), memory::format_tag::any);
     const memory::desc src = desc_of(x.shape, x.dtype, layout),
                        dst = desc_of(y.shape, y.dtype, layout);
-    const bool has_bias = !epilogue.bias.empty();
-    const memory::desc bias =
-        has_bias ? memory::desc({channels}, memory::data_type::f32, memory::format_tag::a)
-                 : memory::desc();
     memory::dims strides, dilates, begin, end;
     for (int d = 0; d < window.rank; ++d) {
       const auto i = static_cast<size_t>(d);
@@ -54,19 +50,10 @@ Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node, L
     }
     const dnnl::convolution_forward::primitive_desc description(
         current_device()->engine(), dnnl::prop_kind::forward_inference,
-        dnnl::algorithm::convolution_direct, src, weight_any, bias, dst, strides, dilates, begin,
-        end, epilogue.attributes);
-    epilogue.constants.emplace_back(
-        DNNL_ARG_WEIGHTS, pack_weights(weight_plain, w.constant.raw(), description.weights_desc()));
-    if (has_bias) epilogue.constants.emplace_back(DNNL_ARG_BIAS, bias_memory(epilogue.bias, bias));
-    auto step = std::make_unique<PrimitiveStep>(
-        dnnl::convolution_forward(description), description.scratchpad_desc(),
-        std::vector<PrimitiveStep::Binding>{{DNNL_ARG_SRC, false, 0, src},
-                                            {DNNL_ARG_DST, true, 0, dst}},
-        epilogue.constants);
-    step->kernel = description.impl_info_str();
-    step->inputs = {node.input(0)};
-    step->outputs = {output};
+        dnnl::algorithm::convolution_direct, src, weight_any, bias_desc(epilogue, {channels}), dst,
+        strides, dilates, begin, end, epilogue.attributes);
+    auto step = make_weighted_step<dnnl::convolution_forward>(description, epilogue, weight_plain,
+                                                              w.constant.raw(), node, output);
     if (node.input(3) != kNoValue) {
       step->inputs.push_back(node.input(3));
       step->set_sum_input(1);

@@ -24,12 +24,17 @@ bool is_byte(DType dtype) { return dtype == DType::kI8 || dtype == DType::kU8; }
 
 }  // namespace
 
-dnnl::memory bias_memory(const std::vector<float>& bias, const dnnl::memory::desc& desc) {
-  return filled_memory(bias, desc);
+dnnl::memory::desc bias_desc(const Epilogue& epilogue, const dnnl::memory::dims& dims) {
+  if (epilogue.bias.empty()) return {};
+  return {dims, dnnl::memory::data_type::f32,
+          dims.size() == 1 ? dnnl::memory::format_tag::a : dnnl::memory::format_tag::ab};
 }
 
-dnnl::memory pack_weights(const dnnl::memory::desc& plain, const void* data,
-                          const dnnl::memory::desc& packed) {
+void add_weights(Epilogue& epilogue, const dnnl::primitive_desc_base& description,
+                 const dnnl::memory::desc& plain, const void* data) {
+  const auto desc_of_argument = [&](int argument) {
+    return description.query_md(dnnl::query::exec_arg_md, argument);
+  };
   const Device& device = *current_device();
   dnnl::memory from;
   if (device.shares_host_memory()) {
@@ -38,11 +43,14 @@ dnnl::memory pack_weights(const dnnl::memory::desc& plain, const void* data,
   } else {
     from = device.upload(plain, data);
   }
-  dnnl::memory to = device.allocate(packed);
+  dnnl::memory to = device.allocate(desc_of_argument(DNNL_ARG_WEIGHTS));
   dnnl::stream stream(device.engine());
   dnnl::reorder(from, to).execute(stream, from, to);
   stream.wait();
-  return to;
+  epilogue.constants.emplace_back(DNNL_ARG_WEIGHTS, std::move(to));
+  if (epilogue.bias.empty()) return;
+  epilogue.constants.emplace_back(DNNL_ARG_BIAS,
+                                  filled_memory(epilogue.bias, desc_of_argument(DNNL_ARG_BIAS)));
 }
 
 bool supports_dtypes(const PlanGraph& graph, const Node& node) {

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "native/onednn/primitive_step.h"
 #include "native/onednn/tail.h"
 #include "runtime/requantize.h"
 #include <dnnl.hpp>
@@ -27,11 +28,29 @@ Result<Epilogue> make_epilogue(const PlanGraph& graph, const Node& node, int64_t
 /// weights and bias.
 bool supports_dtypes(const PlanGraph& graph, const Node& node);
 
-/// The bias as a oneDNN memory of that shape; call only if it is not empty.
-dnnl::memory bias_memory(const std::vector<float>& bias, const dnnl::memory::desc& desc);
+/// The shape of a bias, or none, as oneDNN wants to know it before there is a primitive.
+dnnl::memory::desc bias_desc(const Epilogue& epilogue, const dnnl::memory::dims& dims);
 
-/// Constant weights in the layout that the primitive asks for.
-dnnl::memory pack_weights(const dnnl::memory::desc& plain, const void* data,
-                          const dnnl::memory::desc& packed);
+/// Appends constant weights, in the layout that the primitive asks for, and the bias.
+void add_weights(Epilogue& epilogue, const dnnl::primitive_desc_base& description,
+                 const dnnl::memory::desc& plain, const void* data);
+
+/// A convolution or matrix product with constant weights, which lie as `plain` says; it writes
+/// `output`.
+template <class Primitive>
+std::unique_ptr<PrimitiveStep> make_weighted_step(
+    const typename Primitive::primitive_desc& description, Epilogue& epilogue,
+    const dnnl::memory::desc& plain, const void* weights, const Node& node, ValueId output) {
+  add_weights(epilogue, description, plain, weights);
+  auto step = std::make_unique<PrimitiveStep>(
+      Primitive(description), description.scratchpad_desc(),
+      std::vector<PrimitiveStep::Binding>{{DNNL_ARG_SRC, false, 0, description.src_desc()},
+                                          {DNNL_ARG_DST, true, 0, description.dst_desc()}},
+      epilogue.constants);
+  step->kernel = description.impl_info_str();
+  step->inputs = {node.input(0)};
+  step->outputs = {output};
+  return step;
+}
 
 }  // namespace octavo::onednn

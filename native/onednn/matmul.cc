@@ -37,26 +37,11 @@ Result<std::unique_ptr<Step>> create(const PlanGraph& graph, const Node& node,
     const memory::desc weight_plain({k, n}, data_type_of(w.dtype),
                                     transposed ? memory::dims{1, k} : memory::dims{n, 1});
     const memory::desc weight_any({k, n}, data_type_of(w.dtype), memory::format_tag::any);
-    const bool has_bias = !epilogue.bias.empty();
-    const memory::desc bias =
-        has_bias ? memory::desc({1, n}, memory::data_type::f32, memory::format_tag::ab)
-                 : memory::desc();
     const dnnl::matmul::primitive_desc description(current_device()->engine(), src, weight_any,
-                                                   bias, dst, epilogue.attributes);
-    epilogue.constants.emplace_back(
-        DNNL_ARG_WEIGHTS, pack_weights(weight_plain, w.constant.raw(), description.weights_desc()));
-    if (has_bias) {
-      epilogue.constants.emplace_back(DNNL_ARG_BIAS, bias_memory(epilogue.bias, bias));
-    }
-    auto step = std::make_unique<PrimitiveStep>(
-        dnnl::matmul(description), description.scratchpad_desc(),
-        std::vector<PrimitiveStep::Binding>{{DNNL_ARG_SRC, false, 0, src},
-                                            {DNNL_ARG_DST, true, 0, dst}},
-        epilogue.constants);
-    step->kernel = description.impl_info_str();
-    step->inputs = {node.input(0)};
-    step->outputs = {output};
-    return step;
+                                                   bias_desc(epilogue, {1, n}), dst,
+                                                   epilogue.attributes);
+    return make_weighted_step<dnnl::matmul>(description, epilogue, weight_plain, w.constant.raw(),
+                                            node, output);
   });
 }
 
