@@ -81,6 +81,10 @@ bool is_same_file(const std::string& a, const std::string& b) {
 }
 
 Status write_file(const std::string& path, std::span<const uint8_t> bytes) {
+  return write_file(path, std::span(&bytes, 1));
+}
+
+Status write_file(const std::string& path, std::span<const std::span<const uint8_t>> parts) {
   std::string temporary = path + ".XXXXXX";
   Descriptor file{::mkostemp(temporary.data(), O_CLOEXEC)};
   if (file.fd < 0) return io_error(path, "cannot write");
@@ -89,10 +93,12 @@ Status write_file(const std::string& path, std::span<const uint8_t> bytes) {
     ::unlink(temporary.c_str());
     return error;
   };
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t n = ::write(file.fd, bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno != EINTR) return abandon();
-    if (n > 0) done += static_cast<size_t>(n);
+  for (std::span<const uint8_t> rest : parts) {
+    while (!rest.empty()) {
+      const ssize_t n = ::write(file.fd, rest.data(), rest.size());
+      if (n < 0 && errno != EINTR) return abandon();
+      if (n > 0) rest = rest.subspan(static_cast<size_t>(n));
+    }
   }
   if (::fchmod(file.fd, 0644) != 0 || ::fsync(file.fd) != 0 ||
       ::rename(temporary.c_str(), path.c_str()) != 0) {

@@ -47,5 +47,7 @@ bool is_same_file(const std::string& a, const std::string& b);
 
 /// Writes to a temporary name in the same folder, then renames.
 Status write_file(const std::string& path, std::span<const uint8_t> bytes);
+/// The same, of bytes that lie in several places.
+Status write_file(const std::string& path, std::span<const std::span<const uint8_t>> parts);
 
 }  // namespace octavo

@@ -6,6 +6,7 @@
 
 #include "native/onednn/onednn.h"
 #include "native/thread_pool.h"
+#include "native/weight_cache_file.h"
 #include "runtime/memory.h"
 #include <nlohmann/json.hpp>
 
@@ -30,6 +31,10 @@ std::span<const RunConfig::Field> RunConfig::fields() {
        .help = "latency: one request at a time on all threads; throughput: one on each thread",
        .text = &RunConfig::hint,
        .choices = {"latency", "throughput"}},
+      {.name = "weight_cache",
+       .help = "File that keeps the weights in the kernels' order from one session to the next and "
+               "for all processes; made if it is missing or is another model's",
+       .text = &RunConfig::weight_cache},
   };
   return kFields;
 }
@@ -40,7 +45,7 @@ Status RunConfig::validate() const {
       return fail(ErrorCode::kInvalidArgument, field.name, " is ", this->*field.number,
                   "; it must be from 0 to 1024");
     }
-    if (field.text == nullptr) continue;
+    if (field.text == nullptr || field.choices.empty()) continue;
     const std::string& value = this->*field.text;
     std::string choices;
     for (const char* choice : field.choices) {
@@ -113,6 +118,9 @@ Result<SessionOptions> make_session_options(const RunConfig& config) {
   set_memory_advice(use_large_pages);
   SessionOptions session;
   session.pool = make_thread_pool(config.threads);
+  if (!config.weight_cache.empty()) {
+    session.weight_cache = std::make_shared<WeightCacheFile>(config.weight_cache);
+  }
   if (config.backend == "portable") return session;
   OCTAVO_ASSIGN(const std::shared_ptr<onednn::Device> device, open_device(config.device));
   session.backends.push_back(config.backend == "itex" ? make_onednn_graph_backend(device)

@@ -15,6 +15,7 @@ struct RunConfig {
   std::string device = "auto";
   int threads = 0;
   std::string hint = "latency";
+  std::string weight_cache;  // a file's name
 
   /// One option of the struct, listed once: flags and JSON keys follow from it.
   struct Field {
@@ -22,7 +23,7 @@ struct RunConfig {
     const char* help;
     std::string RunConfig::* text = nullptr;  // or
     int RunConfig::* number = nullptr;        // from 0 to 1024
-    std::vector<const char*> choices = {};
+    std::vector<const char*> choices = {};    // none: any text
   };
   static std::span<const Field> fields();
 

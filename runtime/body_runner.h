@@ -13,6 +13,7 @@ class BodyRunner : public GraphRunner {
  public:
   explicit BodyRunner(PlanOptions options) : options_(std::move(options)) {
     options_.watch = nullptr;
+    options_.weight_cache = nullptr;  // which keeps what sessions pack first
   }
   Result<std::vector<Tensor>> run(const Graph& body, std::span<const TensorView> inputs) override;
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/backend.h"
+#include "runtime/weight_cache.h"
 
 namespace octavo {
 
@@ -36,6 +36,7 @@ struct PlanOptions {
   std::vector<Backend*> backends;  // in order of priority; the last one must be total
   ThreadPool* pool = nullptr;
   const Observer* watch = nullptr;  // values it wants stay visible
+  WeightCache* weight_cache = nullptr;
 };
 
 class Plan {

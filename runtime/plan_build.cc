@@ -275,6 +275,7 @@ Status PlanImpl::add_unit(PlanGraph& plan_graph, const Unit& unit) {
   }
   const Layout layout =
       settle_layout(plan_graph, unit.backend->layout(plan_graph, unit.claim), unit.claim);
+  PackingScope packing(options_.weight_cache, plan_graph, unit.claim, unit.backend->name());
   OCTAVO_ASSIGN(std::unique_ptr<Step> step, unit.backend->compile(plan_graph, unit.claim, layout));
   const Node& last = graph_.node(unit.claim.nodes.back());
   if (step == nullptr) {  // it is the last backend's, and that one's references'
@@ -283,6 +284,7 @@ Status PlanImpl::add_unit(PlanGraph& plan_graph, const Unit& unit) {
     for (const NodeId n : unit.claim.nodes) OCTAVO_TRY(add_unit(plan_graph, {Claim{{n}}, next}));
     return {};
   }
+  packing.keep();
   Entry entry{.kind = Entry::Kind::kStep};
   const auto layout_of = [&](ValueId id) {
     return plan_graph.info(id).shape.rank() < 3 ? Layout::kPlain : layout;
@@ -334,6 +336,7 @@ Status PlanImpl::build(std::span<const TensorInfo> inputs) {
     OCTAVO_ASSIGN(const int slot, slot_in(plan_graph, id, Layout::kPlain));
     output_slots_.push_back(slot);
   }
+  if (options_.weight_cache != nullptr) options_.weight_cache->save();
   return place_memory();
 }
 

@@ -93,7 +93,8 @@ Result<Plan*> Session::plan_for(std::span<const TensorView> inputs, const Observ
     entry.shapes.push_back(inputs[i].shape);
   }
   PlanOptions plan_options{.pool = options_.pool.get(),
-                           .watch = watched.empty() ? nullptr : observer};
+                           .watch = watched.empty() ? nullptr : observer,
+                           .weight_cache = options_.weight_cache.get()};
   for (const auto& backend : options_.backends) plan_options.backends.push_back(backend.get());
   plan_options.backends.push_back(portable_.get());
   OCTAVO_ASSIGN(entry.plan, Plan::create(*graph_, infos, plan_options));

@@ -15,6 +15,7 @@ struct SessionOptions {
   std::vector<std::shared_ptr<Backend>> backends = {};  // asked before the portable one
   std::shared_ptr<ThreadPool> pool = nullptr;           // none: one thread
   std::shared_ptr<Backend> last = nullptr;              // in the place of the portable one
+  std::shared_ptr<WeightCache> weight_cache = nullptr;  // of packed weights; none: they are packed
   bool reference_only = false;                          // no fast kernels: for tests
   size_t max_plans = 8;  // plans kept for different input shapes; the oldest goes first
 };

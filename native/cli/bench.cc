@@ -232,6 +232,7 @@ Result<int> bench_throughput(const Options& options) {
   OCTAVO_TRY(streams.run(options.runs * count, feed, ignore));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const double rate = static_cast<double>(options.runs * count) / seconds.count();
+  print_problem(run_options);
   if (options.json) {
     print_json({{"model", options.model},
                 {"backend", options.run.backend},
@@ -286,6 +287,7 @@ Result<int> bench(const Options& options) {
       progress.update(i + 1, options.runs);
     }
   }
+  print_problem(run_options);
   const double median = quantile(times, 0.5), p90 = quantile(times, 0.9);
   const double fastest = *std::ranges::min_element(times);
   const int threads = run_options.pool == nullptr ? 1 : run_options.pool->thread_count();
@@ -338,7 +340,7 @@ Verb add_bench(CLI::App& app) {
   verb->add_option("--input", options->inputs, "NAME=FILE.npy instead of random numbers");
   verb->add_option("--seed", options->seed, "Of the random inputs")->capture_default_str();
   verb->add_flag("--per-op", options->per_op, "Also the time of each step");
-  add_run_options(*verb, options->run, /*with_hint=*/true);
+  add_run_options(*verb, options->run, {.hint = true, .weight_cache = true});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return bench(*options); }};
 }

@@ -1,8 +1,10 @@
 // Options that several verbs have.
 #include <algorithm>
 
+#include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
 #include "native/npy.h"
+#include "native/weight_cache_file.h"
 
 namespace octavo::cli {
 
@@ -12,12 +14,15 @@ std::string flag_name(std::string_view option) {
   return name;
 }
 
-void add_run_options(CLI::App& app, RunConfig& options, bool with_hint) {
+void add_run_options(CLI::App& app, RunConfig& options, RunOptions which) {
   for (const RunConfig::Field& field : RunConfig::fields()) {
-    if (!with_hint && field.text == &RunConfig::hint) continue;
-    const std::string flag = concat("--", field.name);
+    if (!which.hint && field.text == &RunConfig::hint) continue;
+    if (!which.weight_cache && field.text == &RunConfig::weight_cache) continue;
+    const std::string flag = flag_name(field.name);
     if (field.text != nullptr) {
-      app.add_option(flag, options.*field.text, field.help)
+      CLI::Option* option = app.add_option(flag, options.*field.text, field.help);
+      if (field.choices.empty()) continue;
+      option
           ->check(
               CLI::IsMember(std::vector<std::string>(field.choices.begin(), field.choices.end())))
           ->capture_default_str();
@@ -27,6 +32,13 @@ void add_run_options(CLI::App& app, RunConfig& options, bool with_hint) {
           ->capture_default_str();
     }
   }
+}
+
+void print_problem(const SessionOptions& options) {
+  const auto* file = dynamic_cast<const WeightCacheFile*>(options.weight_cache.get());
+  if (file == nullptr || file->problem().empty()) return;
+  std::fprintf(stderr, "%s %s\n", colored("warning:", Color::kYellow, stderr).c_str(),
+               file->problem().c_str());
 }
 
 void add_data_options(CLI::App& app, DataOptions& options, bool with_labels, bool required) {

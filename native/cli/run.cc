@@ -43,6 +43,7 @@ Result<int> run(const Options& options) {
   OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
   OCTAVO_ASSIGN(Session session, loaded.model.create_session(session_options));
   OCTAVO_ASSIGN(const NamedTensors outputs, session.run(feeds));
+  print_problem(session_options);
 
   std::error_code error;
   fs::create_directories(options.output_dir, error);
@@ -95,7 +96,7 @@ Verb add_run(CLI::App& app) {
                    "NAME=FILE.npy, for each input; FILE.npy if there is one");
   verb->add_option("--output-dir", options->output_dir, "Folder for one NAME.npy per output")
       ->required();
-  add_run_options(*verb, options->run);
+  add_run_options(*verb, options->run, {.weight_cache = true});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return run(*options); }};
 }

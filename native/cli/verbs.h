@@ -45,7 +45,13 @@ Verb add_verify(CLI::App& app);
 /// "--weight-dtype" for the config option "weight_dtype".
 std::string flag_name(std::string_view option);
 
-void add_run_options(CLI::App& app, RunConfig& options, bool with_hint = false);
+/// Those of RunConfig that not all verbs have.
+struct RunOptions {
+  bool hint = false, weight_cache = false;
+};
+void add_run_options(CLI::App& app, RunConfig& options, RunOptions which = {});
+/// Says on stderr what is wrong with the file of packed weights, if anything is.
+void print_problem(const SessionOptions& options);
 
 struct DataOptions {
   std::string path, labels, preprocess = "none";

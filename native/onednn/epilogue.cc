@@ -20,6 +20,20 @@ dnnl::memory vector_memory(const std::vector<T>& values, dnnl::memory::data_type
                        {{static_cast<int64_t>(values.size())}, type, dnnl::memory::format_tag::a});
 }
 
+// Of the order of elements, and of what else a reordering depends on.
+uint64_t hash_of(const dnnl::memory::desc& desc) {
+  const dnnl_version_t& version = *dnnl_version();
+  uint64_t hash = static_cast<uint64_t>(dnnl::get_effective_cpu_isa());
+  for (const int number : {version.major, version.minor, version.patch}) {
+    hash = mix(hash, static_cast<uint64_t>(number));
+  }
+  for (const auto& list :
+       {desc.get_padded_dims(), desc.get_strides(), desc.get_inner_blks(), desc.get_inner_idxs()}) {
+    for (const int64_t number : list) hash = mix(hash, static_cast<uint64_t>(number));
+  }
+  return hash;
+}
+
 bool is_byte(DType dtype) { return dtype == DType::kI8 || dtype == DType::kU8; }
 
 }  // namespace
@@ -30,27 +44,35 @@ dnnl::memory::desc bias_desc(const Epilogue& epilogue, const dnnl::memory::dims&
           dims.size() == 1 ? dnnl::memory::format_tag::a : dnnl::memory::format_tag::ab};
 }
 
-void add_weights(Epilogue& epilogue, const dnnl::primitive_desc_base& description,
-                 const dnnl::memory::desc& plain, const void* data) {
+PackedBlock add_weights(Epilogue& epilogue, const dnnl::primitive_desc_base& description,
+                        const dnnl::memory::desc& plain, const void* data) {
   const auto desc_of_argument = [&](int argument) {
     return description.query_md(dnnl::query::exec_arg_md, argument);
   };
   const Device& device = *current_device();
-  dnnl::memory from;
-  if (device.shares_host_memory()) {
-    from = device.attachable(plain);
-    device.attach(from, const_cast<void*>(data));
-  } else {
-    from = device.upload(plain, data);
+  const dnnl::memory::desc packed = desc_of_argument(DNNL_ARG_WEIGHTS);
+  const bool shared = device.shares_host_memory();
+  PackedBlock block;
+  if (shared) block.assign(packed.get_size(), hash_of(packed));
+  const auto memory_at = [&](const dnnl::memory::desc& desc, void* address) {
+    const dnnl::memory memory = device.attachable(desc);
+    device.attach(memory, address);
+    return memory;
+  };
+  dnnl::memory to = shared ? memory_at(packed, block.data()) : device.allocate(packed);
+  if (!block.is_filled()) {
+    dnnl::memory from =
+        shared ? memory_at(plain, const_cast<void*>(data)) : device.upload(plain, data);
+    dnnl::stream stream(device.engine());
+    dnnl::reorder(from, to).execute(stream, from, to);
+    stream.wait();
   }
-  dnnl::memory to = device.allocate(desc_of_argument(DNNL_ARG_WEIGHTS));
-  dnnl::stream stream(device.engine());
-  dnnl::reorder(from, to).execute(stream, from, to);
-  stream.wait();
-  epilogue.constants.emplace_back(DNNL_ARG_WEIGHTS, std::move(to));
-  if (epilogue.bias.empty()) return;
-  epilogue.constants.emplace_back(DNNL_ARG_BIAS,
-                                  filled_memory(epilogue.bias, desc_of_argument(DNNL_ARG_BIAS)));
+  epilogue.constants.emplace_back(DNNL_ARG_WEIGHTS, to);
+  if (!epilogue.bias.empty()) {
+    epilogue.constants.emplace_back(DNNL_ARG_BIAS,
+                                    filled_memory(epilogue.bias, desc_of_argument(DNNL_ARG_BIAS)));
+  }
+  return block;
 }
 
 bool supports_dtypes(const PlanGraph& graph, const Node& node) {

@@ -31,9 +31,10 @@ bool supports_dtypes(const PlanGraph& graph, const Node& node);
 /// The shape of a bias, or none, as oneDNN wants to know it before there is a primitive.
 dnnl::memory::desc bias_desc(const Epilogue& epilogue, const dnnl::memory::dims& dims);
 
-/// Appends constant weights, in the layout that the primitive asks for, and the bias.
-void add_weights(Epilogue& epilogue, const dnnl::primitive_desc_base& description,
-                 const dnnl::memory::desc& plain, const void* data);
+/// Appends constant weights, in the layout that the primitive asks for, and the bias. Returns the
+/// host's memory that the weights are in; the step must hold it.
+PackedBlock add_weights(Epilogue& epilogue, const dnnl::primitive_desc_base& description,
+                        const dnnl::memory::desc& plain, const void* data);
 
 /// A convolution or matrix product with constant weights, which lie as `plain` says; it writes
 /// `output`.
@@ -41,12 +42,13 @@ template <class Primitive>
 std::unique_ptr<PrimitiveStep> make_weighted_step(
     const typename Primitive::primitive_desc& description, Epilogue& epilogue,
     const dnnl::memory::desc& plain, const void* weights, const Node& node, ValueId output) {
-  add_weights(epilogue, description, plain, weights);
+  PackedBlock block = add_weights(epilogue, description, plain, weights);
   auto step = std::make_unique<PrimitiveStep>(
       Primitive(description), description.scratchpad_desc(),
       std::vector<PrimitiveStep::Binding>{{DNNL_ARG_SRC, false, 0, description.src_desc()},
                                           {DNNL_ARG_DST, true, 0, description.dst_desc()}},
       epilogue.constants);
+  step->hold(std::move(block));
   step->kernel = description.impl_info_str();
   step->inputs = {node.input(0)};
   step->outputs = {output};

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "native/onednn/device.h"
-#include "runtime/backend.h"
+#include "runtime/weight_cache.h"
 
 namespace octavo::onednn {
 
@@ -51,6 +51,9 @@ class PrimitiveStep final : public Step {
   /// Input `index` is added into the output, which a sum post-op reads: it must be there before.
   void set_sum_input(int index) { sum_input_ = index; }
 
+  /// Memory that constants are in.
+  void hold(PackedBlock block) { held_ = std::move(block); }
+
   Status run(const StepContext& context) override;
   int64_t scratch_bytes() const override { return scratch_bytes_; }
   int in_place_input() const override { return sum_input_; }
@@ -65,6 +68,7 @@ class PrimitiveStep final : public Step {
   std::vector<Binding> bindings_;
   std::vector<dnnl::memory> memories_;  // of the bindings, then the scratchpad, then constants
   std::vector<dnnl_exec_arg_t> arguments_;
+  PackedBlock held_;
   int64_t scratch_bytes_ = 0;
   int sum_input_ = -1;
 };

@@ -2,11 +2,8 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <new>
 #include <vector>
-
-#include "runtime/memory.h"
 
 namespace octavo::kernels {
 
@@ -27,19 +24,5 @@ struct CacheLineAllocator {
 
 template <class T>
 using AlignedVector = std::vector<T, CacheLineAllocator<T>>;
-
-/// Bytes that live as long as those of the same plan's other steps; copies share them.
-class ZeroedBlock {
- public:
-  void assign(size_t bytes) {
-    memory_ = allocate_neighbour(bytes);
-    if (memory_ == nullptr) std::abort();  // as operator new without exceptions does
-  }
-  std::byte* data() { return static_cast<std::byte*>(memory_.get()); }
-  const std::byte* data() const { return static_cast<const std::byte*>(memory_.get()); }
-
- private:
-  std::shared_ptr<void> memory_;
-};
 
 }  // namespace octavo::kernels

@@ -7,7 +7,7 @@
 
 namespace octavo::kernels {
 
-void layout_panels(const GemmTarget& target, PackedWeights& packed) {
+void layout_panels(const GemmTarget& target, PackedWeights& packed, bool keeps) {
   packed.lanes = target.lanes;
   packed.panels.clear();
   int64_t column = 0;
@@ -21,7 +21,13 @@ void layout_panels(const GemmTarget& target, PackedWeights& packed) {
     column += vectors * packed.lanes;
     offset += packed.segments * packed.steps * vectors * packed.lanes * 4;
   }
-  packed.data.assign(static_cast<size_t>(offset));
+  uint64_t layout = packed.interleaved ? 1 : 0;
+  for (const int64_t size : {packed.columns, packed.segments, packed.steps, packed.lanes}) {
+    layout = mix(layout, static_cast<uint64_t>(size));
+  }
+  layout = mix(layout, static_cast<uint64_t>(target.panel_vectors));
+  layout = mix(layout, static_cast<uint64_t>(int8_input()));
+  packed.data.assign(static_cast<size_t>(offset), layout, keeps);
   const auto positions = static_cast<size_t>(column);
   packed.start.assign(positions, 0);
   packed.multiplier.assign(positions, 0);
@@ -61,6 +67,7 @@ void Int8Form::fill_zero(std::byte* to, int64_t count) const {
 }
 
 void pack_f32(PackedWeights& packed, const float* b, bool transposed, float alpha) {
+  if (packed.data.is_filled()) return;
   const int64_t k = packed.steps, n = packed.columns;
   if (transposed || alpha != 1) {
     pack_columns<float>(

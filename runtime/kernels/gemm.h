@@ -18,6 +18,7 @@
 #include "runtime/parallel.h"
 #include "runtime/quant.h"
 #include "runtime/tensor.h"
+#include "runtime/weight_cache.h"
 
 namespace octavo::kernels {
 
@@ -45,7 +46,7 @@ struct PackedWeights {
   int64_t lanes = 0;         // 32-bit lanes in a vector
   bool interleaved = false;  // columns are permuted such that narrowing packs restore their order
   std::vector<Panel> panels;
-  ZeroedBlock data;  // per panel: [segments][steps][vectors * lanes], 32 bits each
+  PackedBlock data;  // per panel: [segments][steps][vectors * lanes], 32 bits each
   // By position in the panels (padded): in the order of the vectors' lanes.
   AlignedVector<int32_t> start;     // int8: -zero_point * sum of the column's weights
   AlignedVector<float> multiplier;  // int8
@@ -120,8 +121,9 @@ struct Int8Form {
 };
 
 /// Splits columns into panels and sizes the arrays of `packed`; columns, segments, steps and
-/// interleaved are set by the caller.
-void layout_panels(const GemmTarget& target, PackedWeights& packed);
+/// interleaved are set by the caller. `keeps`: B is constant, and
+/// takes longer to pack than to read.
+void layout_panels(const GemmTarget& target, PackedWeights& packed, bool keeps = true);
 
 /// The column that a lane of a panel holds, relative to the panel's first.
 inline int64_t panel_column(const PackedWeights& packed, const Panel& panel, int64_t vector,
@@ -157,6 +159,7 @@ struct WeightStrip {
 /// wide A) int16_t.
 template <class T, class Strip, class Map = std::identity>
 void pack_columns(PackedWeights& packed, int64_t length, const Strip& strip, const Map& map = {}) {
+  if (packed.data.is_filled()) return;
   constexpr int64_t kPerStep = 4 / static_cast<int64_t>(sizeof(T));
   for (const Panel& panel : packed.panels) {
     auto* out = reinterpret_cast<T*>(packed.data.data() + panel.offset);
