@@ -31,9 +31,10 @@ struct Taps {
   int64_t y_begin, y_end, x_begin, x_end;
 };
 
-// kPixels neighbouring outputs, all channels. `in` is where the first output's first tap lies (or
-// would lie). kWidth 3 or 5: that kernel width, no dilation, all its columns; each input vector is
-// loaded once and used by all outputs it belongs to. kWidth 0: any.
+// kPixels outputs, all channels. `in` is where the first output's first tap lies (or would lie).
+// kWidth 3 or 5: that kernel width, all its columns; the outputs are as far apart as its taps, so
+// that each input vector is loaded once and used by all outputs it belongs to. kWidth 0: any, and
+// neighbouring outputs.
 template <int kWidth, int kStride, int kPixels, bool kPartial>
 HWY_NOINLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& taps, float* out) {
   const hn::ScalableTag<float> d;
@@ -43,6 +44,7 @@ HWY_NOINLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& ta
   const auto& window = dw.shape.window;
   const int64_t row_step = window.dilation[1] * dw.shape.in[2] * channels;
   const int64_t column_step = window.dilation[2] * channels;
+  const int64_t out_step = kWidth > 0 ? column_step : channels;
   const auto load = [&](const float* from) OCTAVO_INLINE {
     if constexpr (kPartial) return hn::LoadN(d, from, static_cast<size_t>(channels));
     return hn::LoadU(d, from);
@@ -59,7 +61,7 @@ HWY_NOINLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& ta
       if constexpr (kWidth > 0) {
         V x[(kPixels - 1) * kStride + kWidth];
         unroll<(kPixels - 1) * kStride + kWidth>(
-            [&](auto i) OCTAVO_INLINE { x[i] = load(row + i * channels); });
+            [&](auto i) OCTAVO_INLINE { x[i] = load(row + i * column_step); });
         unroll<kWidth>([&](auto k) OCTAVO_INLINE {
           const V w = load(weights + k * channels);
           unroll<kPixels>([&](auto p)
@@ -78,9 +80,9 @@ HWY_NOINLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& ta
     unroll<kPixels>([&](auto p) OCTAVO_INLINE {
       const V y = hn::Min(hn::Max(acc[p], hn::Set(d, dw.lo)), hn::Set(d, dw.hi));
       if constexpr (kPartial) {
-        hn::StoreN(y, d, out + p * channels, static_cast<size_t>(channels));
+        hn::StoreN(y, d, out + p * out_step, static_cast<size_t>(channels));
       } else {
-        hn::StoreU(y, d, out + p * channels + c);
+        hn::StoreU(y, d, out + p * out_step + c);
       }
     });
   }
@@ -94,18 +96,23 @@ HWY_NOINLINE void row(const DepthwiseF32& dw, const float* image, int64_t out_y,
   const int64_t y0 = out_y * window.stride[1] - window.pad_begin[1];
   const ops::Range ys = ops::valid_range(y0, window.dilation[1], shape.in[1], window.kernel[1]);
   const int64_t extent = (window.kernel[2] - 1) * window.dilation[2];
-  for (int64_t x = 0; x < shape.out[2];) {
-    const int64_t x0 = x * window.stride[2] - window.pad_begin[2];
-    const float* in = image + (y0 * shape.in[2] + x0) * channels;
-    const int64_t last = x0 + (kPixels - 1) * window.stride[2] + extent;
-    if (x0 >= 0 && last < shape.in[2] && x + kPixels <= shape.out[2]) {
-      pixels<kWidth, kStride, kPixels, kPartial>(dw, in, {ys.begin, ys.end, 0, window.kernel[2]},
-                                                 out + x * channels);
-      x += kPixels;
-    } else {
-      const ops::Range xs = ops::valid_range(x0, window.dilation[2], shape.in[2], window.kernel[2]);
-      pixels<0, 0, 1, kPartial>(dw, in, {ys.begin, ys.end, xs.begin, xs.end}, out + x * channels);
-      ++x;
+  const int64_t apart = kWidth > 0 ? window.dilation[2] : 1;  // outputs
+  const int64_t reach = (kPixels - 1) * apart;
+  for (int64_t first = 0; first < apart; ++first) {
+    for (int64_t x = first; x < shape.out[2];) {
+      const int64_t x0 = x * window.stride[2] - window.pad_begin[2];
+      const float* in = image + (y0 * shape.in[2] + x0) * channels;
+      const int64_t last = x0 + reach * window.stride[2] + extent;
+      if (x0 >= 0 && last < shape.in[2] && x + reach < shape.out[2]) {
+        pixels<kWidth, kStride, kPixels, kPartial>(dw, in, {ys.begin, ys.end, 0, window.kernel[2]},
+                                                   out + x * channels);
+        x += kPixels * apart;
+      } else {
+        const ops::Range xs =
+            ops::valid_range(x0, window.dilation[2], shape.in[2], window.kernel[2]);
+        pixels<0, 0, 1, kPartial>(dw, in, {ys.begin, ys.end, xs.begin, xs.end}, out + x * channels);
+        x += apart;
+      }
     }
   }
 }
@@ -114,7 +121,7 @@ template <bool kPartial>
 HWY_INLINE void choose_row(const DepthwiseF32& dw, const float* image, int64_t out_y, float* out) {
   const auto& window = dw.shape.window;
   const int64_t stride = window.stride[2];
-  const bool any = window.dilation[2] != 1 || (kPartial && kSmallCode);
+  const bool any = (window.dilation[2] != 1 && stride != 1) || (kPartial && kSmallCode);
   const int64_t width = any ? 0 : window.kernel[2];
   if (width == 3 && stride == 1) return row<3, 1, kPartial>(dw, image, out_y, out);
   if (width == 3 && stride == 2) return row<3, 2, kPartial>(dw, image, out_y, out);
@@ -123,17 +130,28 @@ HWY_INLINE void choose_row(const DepthwiseF32& dw, const float* image, int64_t o
   row<0, 0, kPartial>(dw, image, out_y, out);
 }
 
+// The rows of a dilated kernel in such an order that one finds in the cache what the one before
+// read: every `dilation`th from the first, then from the second ...
+int64_t row_of(int64_t index, int64_t rows, int64_t dilation) {
+  const int64_t least = rows / dilation, larger = rows % dilation;  // rows of a turn
+  const int64_t in_larger = larger * (least + 1);
+  if (index < in_larger) return index / (least + 1) + index % (least + 1) * dilation;
+  index -= in_larger;
+  return larger + index / least + index % least * dilation;
+}
+
 void run_depthwise_f32(const DepthwiseF32& dw, const float* x, float* y, int64_t begin,
                        int64_t end) {
   const auto& shape = dw.shape;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t n = item / shape.out[1];
     const float* image = x + n * shape.in[1] * shape.in[2] * dw.channels;
-    float* out = y + item * shape.out[2] * dw.channels;
+    const int64_t out_y = row_of(item % shape.out[1], shape.out[1], shape.window.dilation[1]);
+    float* out = y + (n * shape.out[1] + out_y) * shape.out[2] * dw.channels;
     if (dw.channels < static_cast<int64_t>(HWY_LANES(float))) {
-      choose_row<true>(dw, image, item % shape.out[1], out);
+      choose_row<true>(dw, image, out_y, out);
     } else {
-      choose_row<false>(dw, image, item % shape.out[1], out);
+      choose_row<false>(dw, image, out_y, out);
     }
   }
 }
