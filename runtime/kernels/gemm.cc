@@ -89,25 +89,6 @@ void pack_f32(PackedWeights& packed, const float* b, bool transposed, float alph
   }
 }
 
-void fill_start(PackedWeights& packed, int32_t zero_point) {
-  if (zero_point == 0) return;
-  for (const Panel& panel : packed.panels) {
-    const auto* data = reinterpret_cast<const int8_t*>(packed.data.data() + panel.offset);
-    const int64_t width = panel.vectors * packed.lanes;
-    const int64_t steps = packed.segments * packed.steps;
-    for (int64_t i = 0; i < width; ++i) {
-      uint32_t sum = 0;  // wraps, as the accumulators do
-      for (int64_t k = 0; k < steps; ++k) {
-        for (int64_t b = 0; b < kWordBytes; ++b) {
-          sum += static_cast<uint32_t>(data[(k * width + i) * kWordBytes + b]);
-        }
-      }
-      packed.start[static_cast<size_t>(panel.column + i)] =
-          static_cast<int32_t>(0 - sum * static_cast<uint32_t>(zero_point));
-    }
-  }
-}
-
 void fill_requantize(PackedWeights& packed, const Requantize& requantize, int64_t first) {
   for_each_column(packed, [&](int64_t position, int64_t column) {
     const auto to = static_cast<size_t>(position);

@@ -197,6 +197,10 @@ void pack_columns(PackedWeights& packed, int64_t length, const Strip& strip, con
 /// ([columns][steps]), times `alpha`.
 void pack_f32(PackedWeights& packed, const float* b, bool transposed, float alpha = 1);
 
+/// Fills data of the first segment from the matrix of bytes `b`, [depth][columns], each
+/// exclusive-or `flip`.
+void pack_matrix(PackedWeights& packed, const uint8_t* b, int64_t depth, uint8_t flip);
+
 /// start = -zero_point * (sum of the column's weights), from packed int8 data; 0 for wide A.
 void fill_start(PackedWeights& packed, int32_t zero_point);
 /// multiplier and bias by column, beginning with channel `first` of `requantize`.

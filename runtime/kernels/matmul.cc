@@ -115,6 +115,10 @@ class MatMulStep : public KernelStep {
       weights = int8_weights(graph, node.input(1), channel_axis(graph, node, product));
     } else {
       step->zero_b_ = b.quant->zero_point[0] - (step->flip_b_ ? 128 : 0);
+      // Of the second pass, all of which is one value; the first is packed at each run.
+      const int8_t none = 0;
+      step->pack_strips(step->packed_[0],
+                        [&](int64_t) { return WeightStrip<int8_t>{&none, product.dims.k, 0}; });
     }
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
     OCTAVO_ASSIGN(const Requantize requantize,
@@ -226,25 +230,32 @@ class MatMulStep : public KernelStep {
   }
 
   void pack_quantized(PackedWeights& packed, const int8_t* b) const {
-    form_->wide ? pack_as<int16_t>(packed, b) : pack_as<int8_t>(packed, b);
+    const int64_t k = product_.dims.k;
+    if (!constant_b_ && !form_->wide && !product_.transposed_b) {
+      pack_matrix(packed, reinterpret_cast<const uint8_t*>(b), k, flip_b_ ? 0x80 : 0);
+    } else {
+      pack_strips(packed, [&](int64_t column) {
+        return product_.transposed_b ? WeightStrip<int8_t>{b + column * k, k, 1}
+                                     : WeightStrip<int8_t>{b + column, k, product_.dims.n};
+      });
+    }
     fill_start(packed, form_->zero_point);
   }
-  template <class T>
-  void pack_as(PackedWeights& packed, const int8_t* b) const {
-    const auto [k, n] = std::pair(product_.dims.k, product_.dims.n);
-    const auto strip = [&](int64_t, int64_t column) {
-      return product_.transposed_b ? WeightStrip<int8_t>{b + column * k, k, 1}
-                                   : WeightStrip<int8_t>{b + column, k, n};
-    };
-    if (constant_b_) return pack_columns<T>(packed, k, strip);
-    const int flip = flip_b_ ? 0x80 : 0;
+  // Both passes, from strip(column) of the first.
+  template <class Strip>
+  void pack_strips(PackedWeights& packed, const Strip& strip) const {
+    const int64_t k = product_.dims.k;
+    const int flip = flip_b_ && !constant_b_ ? 0x80 : 0;
     const auto zero = static_cast<int8_t>(-zero_b_ ^ flip);
-    pack_columns<T>(
-        packed, k,
-        [&](int64_t segment, int64_t column) {
-          return segment == 1 ? WeightStrip<int8_t>{&zero, k, 0} : strip(0, column);
-        },
-        [&](int8_t value) { return static_cast<int8_t>(value ^ flip); });
+    const auto at = [&](int64_t segment, int64_t column) {
+      return segment == 1 ? WeightStrip<int8_t>{&zero, k, 0} : strip(column);
+    };
+    const auto pack_as = [&]<class T>() {
+      if (flip == 0) return pack_columns<T>(packed, k, at);
+      pack_columns<T>(packed, k, at,
+                      [&](int8_t value) { return static_cast<int8_t>(value ^ flip); });
+    };
+    form_->wide ? pack_as.template operator()<int16_t>() : pack_as.template operator()<int8_t>();
   }
 
   Product product_;

@@ -26,7 +26,11 @@ HWY_INLINE void for_each_pixel(const PoolWindow& w, const Fn& fn) {
 // The larger one; a NaN does not win.
 template <class D>
 HWY_INLINE hn::Vec<D> larger(D, hn::Vec<D> best, hn::Vec<D> x) {
+#if HWY_ARCH_X86
+  return hn::Max(x, best);  // of a NaN or equal numbers the second
+#else
   if constexpr (hwy::IsFloat<hn::TFromD<D>>()) return hn::IfThenElse(hn::Lt(best, x), x, best);
+#endif
   return hn::Max(best, x);
 }
 template <class T>
@@ -104,16 +108,40 @@ void max_of_columns(PoolType type, const void* x, std::span<const PoolAxis> axes
   }
 }
 
+// Sums over the window by channel: add(sum, pixel's vector), then end(c, n, sum). Four vectors at a
+// time: each sum waits for its last addition, and pixels are far apart.
+template <class D, class T, class Add, class End>
+HWY_INLINE void sum_window(D d, const PoolWindow& w, hn::Vec<D> zero, const T*, const Add& add,
+                           const End& end) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr int kVectors = kSmallCode ? 1 : 4;
+  int64_t c = 0;
+  for (; c + kVectors * lanes <= w.channels; c += kVectors * lanes) {
+    hn::Vec<D> sum[kVectors];
+    unroll<kVectors>([&](auto i) OCTAVO_INLINE { sum[i] = zero; });
+    for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE {
+      unroll<kVectors>([&](auto i) OCTAVO_INLINE {
+        sum[i] = add(sum[i], pixel + c + i * lanes, static_cast<size_t>(lanes));
+      });
+    });
+    unroll<kVectors>([&](auto i)
+                         OCTAVO_INLINE { end(c + i * lanes, static_cast<size_t>(lanes), sum[i]); });
+  }
+  for_each_vector(d, w.channels - c, [&](int64_t i, size_t n) OCTAVO_INLINE {
+    auto sum = zero;
+    for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE { sum = add(sum, pixel + c + i, n); });
+    end(c + i, n, sum);
+  });
+}
+
 HWY_INLINE void mean_f32(const PoolWindow& w, const PoolMean& mean, float* y) {
   const hn::ScalableTag<float> d;
   const auto divisor = hn::Set(d, mean.divisor);
-  for_each_vector(d, w.channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
-    auto sum = hn::Zero(d);
-    for_each_pixel<float>(
-        w, [&](const float* pixel) OCTAVO_INLINE { sum = hn::Add(sum, load(d, pixel + c, n)); });
-    sum = hn::Div(sum, divisor);
-    store(sum, d, y + c, n);
-  });
+  sum_window(
+      d, w, hn::Zero(d), y,
+      [&](auto sum, const float* x, size_t n) OCTAVO_INLINE { return hn::Add(sum, load(d, x, n)); },
+      [&](int64_t c, size_t n, auto sum)
+          OCTAVO_INLINE { store(hn::Div(sum, divisor), d, y + c, n); });
 }
 
 // Signed bytes are read as unsigned ones with the sign bit flipped, which adds 128 to them and to
@@ -133,11 +161,10 @@ HWY_INLINE void mean_bytes(const PoolWindow& w, const PoolMean& mean, bool signe
   const int32_t shift = signed_y ? 128 : 0;  // after rounding: before, it would move ties
   const auto lo = hn::Set(df, static_cast<float>(-shift));
   const auto hi = hn::Set(df, static_cast<float>(255 - shift));
-  for_each_vector(df, w.channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
-    auto sum = hn::Zero(di);
-    for_each_pixel<uint8_t>(w, [&](const uint8_t* pixel) OCTAVO_INLINE {
-      sum = hn::Add(sum, hn::PromoteTo(di, hn::Xor(load(d8, pixel + c, n), flip_x)));
-    });
+  const auto add = [&](auto sum, const uint8_t* x, size_t n) OCTAVO_INLINE {
+    return hn::Add(sum, hn::PromoteTo(di, hn::Xor(load(d8, x, n), flip_x)));
+  };
+  sum_window(di, w, hn::Zero(di), y, add, [&](int64_t c, size_t n, auto sum) OCTAVO_INLINE {
     auto real = hn::Mul(hn::ConvertTo(df, hn::Sub(sum, offset)), multiplier);
     real = hn::Min(hn::Max(hn::Add(real, zero), lo), hi);
     const auto q = hn::Add(round_in_range(di, real), hn::Set(di, shift));

@@ -180,6 +180,14 @@ void softmax_columns(bool log, const float* x, float* y, int64_t depth, int64_t 
 void blend_rows(const float* x, const int32_t* index, const float* weight, int64_t taps,
                 int64_t stride, int64_t inner, float* y, int64_t count) {
   const D d;
+  if (taps == 2) {  // linear
+    const float *first = x + index[0] * inner, *second = x + index[stride] * inner;
+    const auto a = hn::Set(d, weight[0]), b = hn::Set(d, weight[stride]);
+    return for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
+      const auto sum = hn::Add(hn::Zero(d), hn::Mul(a, load(d, first + i, n)));
+      store(hn::Add(sum, hn::Mul(b, load(d, second + i, n))), d, y + i, n);
+    });
+  }
   for_each_vector(d, count, [&](int64_t i, size_t n) OCTAVO_INLINE {
     auto sum = hn::Zero(d);
     for (int64_t t = 0; t < taps; ++t) {
