@@ -15,21 +15,23 @@ struct ConvOptions {
   bool depthwise = false;
   bool f32_output = false;
   bool winograd = false;
+  bool colours = false;  // 3x3 on three channels, as first layers
 };
 
 KernelCase make_conv(uint32_t seed, const ConvOptions& options) {
   KernelCase c(seed);
   const int rank = options.depthwise ? c.pick(1, 2) : std::min(3, c.pick(1, 6) % 5 + 1);
-  const int spatial = rank > 3 || options.winograd ? 2 : rank;
-  const bool grouped = !options.depthwise && !options.winograd && c.pick(0, 3) == 0;
+  const int spatial = rank > 3 || options.winograd || options.colours ? 2 : rank;
+  const bool grouped =
+      !options.depthwise && !options.winograd && !options.colours && c.pick(0, 3) == 0;
   const int groups = options.depthwise ? c.pick(2, 80) : grouped ? c.pick(2, 3) : 1;
   const int least = options.winograd ? 32 : 1;  // with fewer channels the direct sum is faster
-  const int in_channels = options.depthwise ? 1 : c.pick(least, 40);
+  const int in_channels = options.depthwise ? 1 : options.colours ? 3 : c.pick(least, 40);
   const int out_channels = options.depthwise ? 1 : c.pick(least, spatial == 3 ? 40 : 150);
   std::vector<int64_t> kernel, strides, dilations, begins, ends;
   Shape x{c.pick(1, 2), groups * in_channels};
   Shape w{groups * out_channels, in_channels};
-  const bool three = options.winograd || (options.depthwise && c.flip());
+  const bool three = options.winograd || options.colours || (options.depthwise && c.flip());
   for (int i = 0; i < spatial; ++i) {
     kernel.push_back(three ? 3 : c.pick(1, 5));
     strides.push_back(options.winograd ? 1 : c.pick(1, 3));
@@ -134,6 +136,16 @@ TEST_F(KernelsTest, ConvInt8) {
     for (uint32_t seed = 0; seed < 60; ++seed) {
       SCOPED_TRACE(seed);
       check(make_conv(seed, {.int8 = true, .f32_output = seed % 5 == 0}), "conv_int8");
+      if (HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST_F(KernelsTest, ConvInt8OfColours) {
+  for_each_target([] {
+    for (uint32_t seed = 0; seed < 30; ++seed) {
+      SCOPED_TRACE(seed);
+      check(make_conv(seed, {.int8 = true, .colours = true}), "conv_int8");
       if (HasFatalFailure()) return;
     }
   });

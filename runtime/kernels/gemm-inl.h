@@ -62,6 +62,9 @@ HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows
   const PackedWeights& packed = *call.b;
   const auto steps = static_cast<ptrdiff_t>(packed.steps);
   for (int64_t s = 0; s < packed.segments; ++s) {
+    // Loaded again for each segment: as pointers that are kept, more of them than there are general
+    // registers, GCC moves them through vector registers, where they wait for the sums.
+    asm("" : "+r"(rows));
     const int32_t* a[kRows];
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       a[r] = reinterpret_cast<const int32_t*>(rows[r] + call.a.offsets[s]);
@@ -110,12 +113,10 @@ HWY_INLINE void run_tiles(const GemmCall& call, int64_t row_begin, int64_t row_e
     const int64_t count = std::min(kBlock, row_end - begin);
     int64_t y = begin / call.a.width;
     int64_t x = begin % call.a.width;
-    for (int64_t i = 0; i < count; ++i) {
-      rows[i] = call.a.base + y * call.a.row_step + x * call.a.column_step;
-      if (++x == call.a.width) {
-        x = 0;
-        ++y;
-      }
+    for (int64_t i = 0; i < count; x = 0, ++y) {
+      const auto* pixel = call.a.base + y * call.a.row_step + x * call.a.column_step;
+      const int64_t end = std::min(count, i + call.a.width - x);
+      for (; i < end; ++i, pixel += call.a.column_step) rows[i] = pixel;
     }
     for (int64_t i = count; i < count + kSlack; ++i) rows[i] = rows[count - 1];
     for (int64_t p = panel_begin; p < panel_end; ++p) {

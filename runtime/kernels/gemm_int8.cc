@@ -95,7 +95,7 @@ HWY_INLINE void choose_store(const GemmCall& call, const Panel& panel, const int
   switch (call.ending) {
     case kFull: return store_8bit<kVectors, kFull, false>(call, panel, acc, row, count);
     case kSmall: return store_8bit<kVectors, kSmall, false>(call, panel, acc, row, count);
-    case kPlain: return store_8bit<kVectors, kPlainEnding, false>(call, panel, acc, row, count);
+    case kPlain: return store_8bit<kVectors, kPlain, false>(call, panel, acc, row, count);
   }
 }
 
@@ -288,7 +288,7 @@ struct Int8Tile {
     if (ends_in_registers(call)) {
       using enum RequantizeEnding;
       if (call.ending == kSmall) return store_sums<kSmall>(call, panel, acc, row, count);
-      return store_sums<kPlainEnding>(call, panel, acc, row, count);
+      return store_sums<kPlain>(call, panel, acc, row, count);
     }
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       unroll<kVectors>([&](auto j) OCTAVO_INLINE {

@@ -136,7 +136,7 @@ struct RequantizeVectors {
   }
 };
 
-/// How to end without a zero point; small code adds it.
+/// How depthwise kernels end without a zero point; small code adds it.
 inline constexpr RequantizeEnding kPlainEnding =
     kSmallCode ? RequantizeEnding::kSmall : RequantizeEnding::kPlain;
 
@@ -164,9 +164,9 @@ struct ByteVectors {
   /// kVectors vectors of int32, in the order of narrowing.
   template <int kVectors, class VI32>
   HWY_INLINE hn::Vec<D8> narrow(const VI32 (&q)[kVectors]) const {
+    if (!is_signed) return hn::Min(hn::Max(narrow_to(d8, q), lo), hi);
     const hn::RebindToSigned<D8> di8;
-    const auto bytes =
-        is_signed ? hn::Xor(hn::BitCast(d8, narrow_to(di8, q)), flip) : narrow_to(d8, q);
+    const auto bytes = hn::Xor(hn::BitCast(d8, narrow_to(di8, q)), flip);
     return hn::Xor(hn::Min(hn::Max(bytes, lo), hi), flip);
   }
 
