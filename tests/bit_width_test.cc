@@ -106,7 +106,7 @@ TEST(BitWidth, FilesKeepTheIntegers) {
   };
   for (const Case& c : {Case{"int16", "int8", DType::kI16, DType::kI8},
                         Case{"uint16", "int16", DType::kU16, DType::kI16},
-                        Case{"int8", "int4", DType::kU8, DType::kI4},
+                        Case{"uint8", "int4", DType::kU8, DType::kI4},
                         Case{"uint4", "uint4", DType::kU4, DType::kU4}}) {
     SCOPED_TRACE(concat(c.activations, " x ", c.weights));
     const QuantizedModel result = quantized_digits(graph, types(c.activations, c.weights));

@@ -12,12 +12,15 @@ std::string error_of(std::string_view json) {
   return config ? "" : config.error().message;
 }
 
-TEST(Config, DefaultsAreNeuralCompressorsButForTheGranularity) {
+TEST(Config, DefaultsAreThoseOfTheManual) {
   const StaticQuantConfig config;
   EXPECT_TRUE(config.validate());
   EXPECT_EQ(config.weight_granularity, "per_channel");
-  EXPECT_EQ(config.act_dtype, "int8");
-  EXPECT_TRUE(config.act_sym);
+  EXPECT_EQ(config.weight_dtype, "int8");
+  EXPECT_TRUE(config.weight_sym);
+  EXPECT_EQ(config.act_dtype, "uint8");
+  EXPECT_FALSE(config.act_sym);
+  EXPECT_EQ(config.act_algorithm, "mse");
 }
 
 TEST(Config, ReadsNestedAndBareJson) {
@@ -40,12 +43,12 @@ TEST(Config, RoundTripsThroughJson) {
   StaticQuantConfig config;
   config.weight_granularity = "per_tensor";
   StaticQuantConfig local = config;
-  local.act_sym = false;
+  local.act_sym = true;
   config.set_local("a", config).set_local("b", config).set_local("a", local);
   const auto back = StaticQuantConfig::from_json(config.to_json());
   ASSERT_TRUE(back) << back.error().message;
-  EXPECT_FALSE(back->resolve("a", "Conv").act_sym);
-  EXPECT_TRUE(back->resolve("b", "Conv").act_sym);
+  EXPECT_TRUE(back->resolve("a", "Conv").act_sym);
+  EXPECT_FALSE(back->resolve("b", "Conv").act_sym);
   EXPECT_EQ(back->to_json(), config.to_json());
 }
 
@@ -73,14 +76,14 @@ TEST(Config, NamesWinOverGlobsWinOverTypes) {
     return c;
   };
   config.set_local("layer1/conv", with("fp32"));
-  config.set_local("layer1/*", with("uint8"));
+  config.set_local("layer1/*", with("int8"));
   config.set_local("Conv", with("bf16"));
   EXPECT_EQ(config.resolve("layer1/conv", "Conv").act_dtype, "fp32");
-  EXPECT_EQ(config.resolve("layer1/conv2", "Conv").act_dtype, "uint8");
+  EXPECT_EQ(config.resolve("layer1/conv2", "Conv").act_dtype, "int8");
   EXPECT_EQ(config.resolve("layer10/conv", "Conv").act_dtype, "bf16");
-  EXPECT_EQ(config.resolve("layer10/mul", "Mul").act_dtype, "int8");
-  config.set_local("layer1/c*", with("int8"));
-  EXPECT_EQ(config.resolve("layer1/conv2", "Conv").act_dtype, "int8") << "the later glob wins";
+  EXPECT_EQ(config.resolve("layer10/mul", "Mul").act_dtype, "uint8");
+  config.set_local("layer1/c*", with("int16"));
+  EXPECT_EQ(config.resolve("layer1/conv2", "Conv").act_dtype, "int16") << "the later glob wins";
 }
 
 TEST(Config, GlobsMatchTheWholeName) {

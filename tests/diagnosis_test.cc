@@ -34,6 +34,7 @@ class DiagnosisTest : public testing::Test {
     RandomLoader data(float_.graph(), 8);
     StaticQuantConfig config;  // as coarse as the weights are
     config.weight_granularity = "per_tensor";
+    config.act_algorithm = "minmax";
     config.equalization = "none";
     config.bias_correction = false;
     auto made = quantize_model(float_, config, &data);

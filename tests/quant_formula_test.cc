@@ -61,7 +61,7 @@ TEST(QuantFormula, FixedRanges) {
   StaticQuantConfig config;
   EXPECT_EQ(fixed_params(1.0f / 256, false, config).params.zero_point[0], 0);
   EXPECT_EQ(fixed_params(1.0f / 128, true, config).params.zero_point[0], 128);
-  config.act_sym = false;
+  config.act_dtype = "int8";
   EXPECT_EQ(fixed_params(1.0f / 256, false, config).dtype, DType::kI8);
   EXPECT_EQ(fixed_params(1.0f / 256, false, config).params.zero_point[0], -128);
   EXPECT_EQ(fixed_params(1.0f / 128, true, config).params.zero_point[0], 0);
@@ -233,7 +233,7 @@ TEST(QuantFormula, ReducedAndFullRanges) {
   config = {};
   config.narrow_range = false;
   EXPECT_FLOAT_EQ(weight_params(weights, 0, config)->params.scale[0], 1.28f / 127.5f);
-  config.act_reduce_range = true;
+  config.act_reduce_range = config.act_sym = true;
   EXPECT_FLOAT_EQ(activation_params({-1.0f, 0.5f}, false, config).params.scale[0], 1.0f / 63);
 }
 

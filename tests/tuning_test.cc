@@ -163,7 +163,7 @@ TEST_F(TuningTest, AutoGoesOnToOtherRangesConservativeAndBasic) {
   EXPECT_EQ(result.trials[0].phase, "default");
   const std::vector<std::string> ranges = described(result, "calibration");
   ASSERT_EQ(ranges.size(), 8u);
-  EXPECT_EQ(ranges[0], "act_algorithm kl");
+  EXPECT_EQ(ranges[0], "act_algorithm minmax");
   EXPECT_EQ(result.trials[9].phase, "conservative");
   EXPECT_TRUE(result.success);
   EXPECT_FALSE(is_quantized(result.model->model, "conv1"));
@@ -196,7 +196,11 @@ TEST_F(TuningTest, MseV2FallsBackAndQuantizesAgain) {
   model_ = uneven_chain();
   TuningConfig config;
   config.strategy = "mse_v2";
-  config.config_set = {two_recipes()[1]};
+  StaticQuantConfig coarse;
+  coarse.weight_granularity = "per_tensor";
+  coarse.act_algorithm = "minmax";
+  coarse.act_sym = true;
+  config.config_set = {coarse};
   // conv2 is what the outputs say; conv1 is what the accuracy wants.
   const TuningResult result = tuned(config, losing({"conv1"}));
   EXPECT_TRUE(result.success);

@@ -55,7 +55,7 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
        .choices = {"int8", "uint8", "int16", "uint16", "int4", "uint4", "bf16", "fp32"}},
       {.name = "act_sym",
        .help = "Activations' range is symmetric around zero, or from zero if never negative; "
-               "inputs' is not",
+               "inputs' is not. Symmetric 8-bit activations are stored as uint8",
        .in = option_in<&C::act_sym>},
       {.name = "act_granularity",
        .help = "Activations have one scale for a tensor",

@@ -18,10 +18,10 @@ struct StaticQuantConfig : RoundingOptions<Config<StaticQuantConfig>> {
   bool narrow_range = true;
   bool reduce_range = false;
   bool overflow_fix = false;
-  std::string act_dtype = "int8";
-  bool act_sym = true;
+  std::string act_dtype = "uint8";
+  bool act_sym = false;
   std::string act_granularity = "per_tensor";
-  std::string act_algorithm = "minmax";
+  std::string act_algorithm = "mse";
   bool act_reduce_range = false;
   double percentile = 99.999;
   double averaging_constant = 0.01;

@@ -8,14 +8,6 @@
 
 namespace octavo {
 
-/// What must be collected of each value (by ValueId).
-std::vector<WantedValue> wanted_values(const Graph& graph, const Annotation& annotation);
-
-/// Concats whose inputs' ranges differ by more than max_concat_ratio, and what reads them: one
-/// scale for both would leave the smaller next to no integers.
-Result<std::vector<KeptFloat>> mixed_range_concats(const Graph& graph, const Annotation& annotation,
-                                                   const Calibration& calibration);
-
 /// Gives values their integer types and parameters, quantizes constants, puts QuantizeLinear and
 /// DequantizeLinear where precision changes, and fills `report.nodes` and `report.warnings`.
 /// Graph inputs and outputs stay float. `stats`: biases are corrected with them; nullptr: not.

@@ -5,6 +5,7 @@
 #include "core/calibration/data_lint.h"
 #include "core/passes/passes.h"
 #include "core/quantization/bias_absorption.h"
+#include "core/quantization/choose_params.h"
 #include "core/quantization/equalize.h"
 #include "core/quantization/mixed_precision.h"
 #include "core/quantization/stage.h"

@@ -13,20 +13,39 @@ namespace octavo::cli {
 namespace {
 
 struct Options {
-  std::string model, metric = "top1", save_inputs;
+  std::string model, metric = "top1", save_inputs, save_outputs;
   DataOptions data;
   RunConfig run;
   bool json = false;
 };
 
+Status make_folder(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error) return {};
+  return fail(ErrorCode::kIo, "cannot make the folder '", folder, "': ", error.message());
+}
+
+/// Batches joined along their first axis. The last one may be filled up with repeats of a sample.
+Status save_batches(const std::string& path, std::span<const Tensor> batches, int64_t samples) {
+  if (batches.empty() || batches[0].shape().rank() == 0) return {};
+  Shape shape = batches[0].shape();
+  shape[0] = samples;
+  OCTAVO_ASSIGN(Tensor all, Tensor::create(batches[0].dtype(), shape));
+  auto* to = static_cast<std::byte*>(all.raw());
+  auto left = static_cast<size_t>(all.bytes());
+  for (const Tensor& batch : batches) {
+    const auto bytes = batch.raw_bytes().first(std::min<size_t>(batch.raw_bytes().size(), left));
+    to = std::ranges::copy(bytes, to).out;
+    left -= bytes.size();
+  }
+  return write_npy(path, all);
+}
+
 /// The samples as the model gets them, for comparisons with other runtimes: input0.npy, ... with
 /// samples along their first axis, and labels.npy.
 Status save_inputs(Dataset& data, const std::string& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) {
-    return fail(ErrorCode::kIo, "cannot make the folder '", folder, "': ", error.message());
-  }
+  OCTAVO_TRY(make_folder(folder));
   std::vector<std::vector<Tensor>> feeds;  // by input
   while (true) {
     OCTAVO_ASSIGN(const auto feed, data.next());
@@ -35,21 +54,28 @@ Status save_inputs(Dataset& data, const std::string& folder) {
     for (size_t i = 0; i < feed->size(); ++i) feeds[i].push_back((*feed)[i].second);
   }
   for (size_t i = 0; i < feeds.size(); ++i) {
-    Shape shape = feeds[i][0].shape();
-    shape[0] = data.size();
-    OCTAVO_ASSIGN(Tensor all, Tensor::create(feeds[i][0].dtype(), shape));
-    auto* to = static_cast<std::byte*>(all.raw());
-    auto left = static_cast<size_t>(all.bytes());
-    for (const Tensor& feed : feeds[i]) {  // the last batch is filled up with repeats
-      const auto bytes = feed.raw_bytes().first(std::min<size_t>(feed.raw_bytes().size(), left));
-      to = std::ranges::copy(bytes, to).out;
-      left -= bytes.size();
-    }
-    OCTAVO_TRY(write_npy(concat(folder, "/input", i, ".npy"), all));
+    OCTAVO_TRY(save_batches(concat(folder, "/input", i, ".npy"), feeds[i], data.size()));
   }
   std::vector<int64_t> labels;
   for (int64_t i = 0; i < data.size(); ++i) labels.push_back(data.label(i));
   OCTAVO_TRY(write_npy(folder + "/labels.npy", Tensor::vector_i64(labels)));
+  return {};
+}
+
+/// What the model computes of them: output0.npy, ...
+Status save_outputs(Session& session, Dataset& data, const std::string& folder) {
+  OCTAVO_TRY(make_folder(folder));
+  std::vector<std::vector<Tensor>> made;  // by output
+  while (true) {
+    OCTAVO_ASSIGN(const auto feed, data.next());
+    if (!feed) break;
+    OCTAVO_ASSIGN(NamedTensors outputs, session.run(*feed));
+    made.resize(outputs.size());
+    for (size_t i = 0; i < outputs.size(); ++i) made[i].push_back(std::move(outputs[i].second));
+  }
+  for (size_t i = 0; i < made.size(); ++i) {
+    OCTAVO_TRY(save_batches(concat(folder, "/output", i, ".npy"), made[i], data.size()));
+  }
   return {};
 }
 
@@ -67,6 +93,10 @@ Result<int> eval(const Options& options) {
   if (!options.save_inputs.empty()) {
     OCTAVO_TRY(data->rewind());
     OCTAVO_TRY(save_inputs(*data, options.save_inputs));
+  }
+  if (!options.save_outputs.empty()) {
+    OCTAVO_TRY(data->rewind());
+    OCTAVO_TRY(save_outputs(session, *data, options.save_outputs));
   }
   const TopK& accuracy = evaluation.accuracy;
   if (options.json) {
@@ -100,6 +130,8 @@ Verb add_eval(CLI::App& app) {
       ->capture_default_str();
   verb->add_option("--save-inputs", options->save_inputs,
                    "Folder for the preprocessed samples (input0.npy, ...) and labels.npy");
+  verb->add_option("--save-outputs", options->save_outputs,
+                   "Folder for the model's outputs (output0.npy, ...), samples first");
   add_run_options(*verb, options->run);
   add_json_flag(*verb, options->json);
   return {verb, [options] { return eval(*options); }};
