@@ -87,6 +87,64 @@ TEST_F(DiagnosisTest, TensorsHaveThresholdsAndDistributions) {
   }
 }
 
+// Files without names inside: operators are known by their place.
+TEST_F(DiagnosisTest, OperatorsAreKnownWithoutNames) {
+  const auto report_of = [&](const Model& quantized) {
+    auto reporter = Reporter::create(float_, quantized);
+    EXPECT_TRUE(reporter) << reporter.error().to_string();
+    RandomLoader data(float_.graph(), 4);
+    while (const auto feeds = *data.next()) EXPECT_TRUE(reporter->observe(*feeds));
+    Report report;
+    EXPECT_TRUE(reporter->finish(report));
+    return report;
+  };
+  RandomLoader data(float_.graph(), 8);
+  const auto equalized = quantize_model(float_, StaticQuantConfig(), &data);
+  ASSERT_TRUE(equalized) << equalized.error().to_string();
+  for (const Model& model : {quantized_, equalized->model}) {
+    const auto loaded = Model::load(*model.to_onnx());
+    ASSERT_TRUE(loaded) << loaded.error().to_string();
+    ASSERT_FALSE(std::ranges::contains(loaded->graph().nodes, "conv2", &Node::name))
+        << "the file holds no names";
+    const Report named = report_of(model), unnamed = report_of(*loaded);
+    EXPECT_EQ(unnamed.hint, "");
+    ASSERT_EQ(unnamed.diagnosis.ops.size(), named.diagnosis.ops.size());
+    for (size_t i = 0; i < named.diagnosis.ops.size(); ++i) {
+      const OpDiagnosis &a = named.diagnosis.ops[i], &b = unnamed.diagnosis.ops[i];
+      EXPECT_EQ(b.node, a.node);
+      EXPECT_EQ(b.tensor, a.tensor);
+      EXPECT_EQ(b.own_sqnr_db, a.own_sqnr_db) << a.node;
+      EXPECT_EQ(b.sqnr_db, a.sqnr_db) << a.node;
+      EXPECT_EQ(b.weight_sqnr_db, a.weight_sqnr_db) << a.node;
+    }
+    ASSERT_EQ(unnamed.sensitivity.size(), named.sensitivity.size());
+    for (size_t i = 0; i < named.sensitivity.size(); ++i) {
+      EXPECT_EQ(unnamed.sensitivity[i].node, named.sensitivity[i].node);
+      EXPECT_EQ(unnamed.sensitivity[i].sqnr_db, named.sensitivity[i].sqnr_db);
+    }
+  }
+}
+
+// Where operators are not the float model's, the report says what to do.
+TEST_F(DiagnosisTest, UnknownOperatorsAreExplained) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 3, 8, 8});
+  const ValueId c = b.node(OpKind::kConv, {x, b.random("v", {4, 3, 1, 1})}, "other");
+  const Graph other = b.output(c).build();
+  RandomLoader calibration(other, 4);
+  const auto made = quantize_model(Model(std::make_shared<const Graph>(other)),
+                                   StaticQuantConfig(), &calibration);
+  ASSERT_TRUE(made) << made.error().to_string();
+  auto reporter = Reporter::create(float_, made->model);
+  ASSERT_TRUE(reporter);
+  RandomLoader data(float_.graph(), 4);
+  while (const auto feeds = *data.next()) EXPECT_TRUE(reporter->observe(*feeds));
+  Report report;
+  ASSERT_TRUE(reporter->finish(report));
+  EXPECT_NE(report.hint.find("keep_names"), std::string::npos);
+  EXPECT_NE(report_html(report).find("keep_names"), std::string::npos);
+}
+
 TEST_F(DiagnosisTest, ValuesBeyondTheThresholdsAreCounted) {
   RandomLoader data(float_.graph(), 4);
   data.change = [](NamedTensors& feeds) {

@@ -177,6 +177,11 @@ void apply_to(StaticQuantConfig& config) {
 
 }  // namespace
 
+std::string_view equalization_of(const StaticQuantConfig& config) {
+  if (config.equalization != "auto") return config.equalization;
+  return config.weight_granularity == "per_channel" ? "channels" : "cross_layer";
+}
+
 void apply_scheme(StaticQuantConfig& config) {
   apply_to(config);
   for (auto& entry : config.local) apply_to(entry.config);

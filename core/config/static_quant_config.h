@@ -39,6 +39,9 @@ struct StaticQuantConfig : RoundingOptions<Config<StaticQuantConfig>> {
   std::string rounding = "nearest";
 };
 
+/// What "auto" stands for: cross_layer or channels, by weight_granularity.
+std::string_view equalization_of(const StaticQuantConfig& config);
+
 /// Sets the options that `config.scheme` decides, in local configs too.
 void apply_scheme(StaticQuantConfig& config);
 

@@ -6,6 +6,7 @@
 
 #include "core/calibration/calibrate.h"
 #include "core/diagnosis/distribution.h"
+#include "core/diagnosis/names.h"
 #include "runtime/quantize_view.h"
 
 namespace octavo {
@@ -213,7 +214,7 @@ Comparer::~Comparer() = default;
 Result<Comparer> Comparer::create(const Model& a, const Model& b,
                                   const std::shared_ptr<ThreadPool>& pool) {
   OCTAVO_ASSIGN(Session session_a, a.create_session({.pool = pool}));
-  OCTAVO_ASSIGN(Session session_b, b.create_session({.pool = pool}));
+  OCTAVO_ASSIGN(Session session_b, with_names_of(a, b).create_session({.pool = pool}));
   auto scaled = scaled_tensors(session_a.graph(), session_b.graph());
   return Comparer(std::move(session_a), std::move(session_b), std::move(scaled));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/diagnosis/compare.h"
+#include "core/diagnosis/names.h"
 #include "core/graph_edit.h"
 #include "core/inspect.h"
 #include "runtime/op.h"
@@ -145,7 +146,8 @@ Result<Diagnoser> Diagnoser::create(const Model& float_model, const Model& quant
   auto state = std::make_unique<State>();
   Diagnosis& result = state->result;
   OCTAVO_ASSIGN(Session session_a, float_model.create_session({.pool = pool}));
-  OCTAVO_ASSIGN(Session session_b, quantized.create_session({.pool = pool}));
+  OCTAVO_ASSIGN(Session session_b,
+                with_names_of(float_model, quantized).create_session({.pool = pool}));
   const Graph &reference = session_a.graph(), &graph = session_b.graph();
   auto scaled = scaled_tensors(reference, graph);
   const std::vector<std::string> names = float_names(reference, graph, scaled);

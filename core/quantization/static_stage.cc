@@ -181,10 +181,7 @@ class StaticStage final : public Stage {
     return {};
   }
 
-  std::string_view equalization() const {
-    if (config_.equalization != "auto") return config_.equalization;
-    return config_.weight_granularity == "per_channel" ? "channels" : "cross_layer";
-  }
+  std::string_view equalization() const { return equalization_of(config_); }
   bool corrects_biases() const { return config_.bias_correction; }
   bool fixes_overflow() const {
     return config_.overflow_fix || std::ranges::any_of(config_.local, [](const auto& entry) {

@@ -104,6 +104,10 @@ std::string sources_section(const ErrorSources& sources) {
       "</p>", std::move(draw).finish());
 }
 
+std::string hint_section(const std::string& hint) {
+  return hint.empty() ? "" : concat("<p class=\"hint\">", escape(hint), "</p>");
+}
+
 // What each operator alone costs the output, the worst first.
 std::string sensitivity_section(std::span<const OpSensitivity> ops) {
   if (ops.empty()) return "";
@@ -395,6 +399,7 @@ std::string report_html(const Report& report) {
       "</p>");
   out += tiles(report);
   if (report.tuning) out += tuning_section(*report.tuning);
+  out += hint_section(report.hint);
   if (report.sources) out += sources_section(*report.sources);
   out += sensitivity_section(report.sensitivity);
   out += op_section(report.diagnosis);

@@ -67,6 +67,7 @@ std::string report_json(const Report& report) {
                              {"activations_sqnr_db", report.sources->activations_sqnr_db},
                              {"both_sqnr_db", report.sources->both_sqnr_db}};
   }
+  if (!report.hint.empty()) json["hint"] = report.hint;
   Json sensitivity = Json::array();
   for (const OpSensitivity& op : report.sensitivity) {
     sensitivity.push_back({{"node", op.node},

@@ -15,6 +15,7 @@ struct Report {
   std::string data;
   Diagnosis diagnosis;
   std::optional<ErrorSources> sources = {};
+  std::string hint = {};  // what to do if single operators cannot be judged
   /// Of the operators that add most error by themselves, the most sensitive first.
   std::vector<OpSensitivity> sensitivity = {};
   std::optional<TuningResult> tuning = {};

@@ -68,6 +68,7 @@ Result<int> report_verb(const Options& options) {
     table.print();
     std::printf("\n");
   }
+  if (!report.hint.empty()) std::printf("%s\n\n", report.hint.c_str());
   std::printf("output SQNR: weights only %.1f dB, activations only %.1f dB, both %.1f dB\n",
               report.sources->weights_sqnr_db, report.sources->activations_sqnr_db,
               report.sources->both_sqnr_db);

@@ -69,6 +69,8 @@ export interface Diagnosis {
   errorSources: { weightsSqnrDb: number; activationsSqnrDb: number; bothSqnrDb: number };
   /** Of the operators that add most error by themselves, the most sensitive first. */
   sensitivity: OpSensitivity[];
+  /** What to do if single operators cannot be judged. */
+  hint?: string;
   outputs: TensorComparison[];
   /** In the graph's order. */
   tensors: TensorDiagnosis[];
