@@ -78,7 +78,7 @@ class DataLoader {
 };
 
 /// Called with (done, total); total 0 if unknown. False cancels. `done` starts anew with each pass
-/// over the data.
+/// over the data, and with the steps of algorithms that take long behind them (learned rounding).
 using ProgressFn = std::function<bool(int64_t done, int64_t total)>;
 
 /// What became of one operator.

@@ -137,7 +137,8 @@ Result<Quantizer> Quantizer::create(const Model& model, const Recipe& recipe,
   if (cache == nullptr && options.calib_store != nullptr) {
     cache = std::make_shared<StageCache>(options.calib_store);
   }
-  state->input = {model.shared_graph(), options.pool, std::move(cache), options.deterministic};
+  state->input = {model.shared_graph(), options.pool, std::move(cache), options.deterministic,
+                  options.progress};
   state->provenance = {
       .version = OCTAVO_VERSION, .recipe = recipe, .deterministic = options.deterministic};
   OCTAVO_ASSIGN(state->provenance.model, model_hash(model.graph()));

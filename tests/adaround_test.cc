@@ -90,6 +90,42 @@ TEST(AdaRound, StaticQuantizationComesNearer) {
   EXPECT_GT(sqnr(graph, quantized(graph, static_recipe("adaround"), 32)), nearest + 1.5);
 }
 
+// Each step of every layer; false ends it in the middle of one.
+TEST(AdaRound, TellsItsProgressAndCanBeCancelled) {
+  const Graph graph = network(30);
+  const Model model(std::make_shared<const Graph>(graph));
+  AdaroundConfig weights;
+  weights.white_list = {"conv"};
+  weights.rounding_iters = 50;
+  auto all = std::get<StaticQuantConfig>(static_recipe("adaround").stages[0]);
+  all.rounding_iters = 50;
+  for (const Recipe& recipe : {Recipe(weights), Recipe(all)}) {
+    constexpr int64_t kSamples = 8;
+    int64_t last = 0, steps = 0, total_steps = 0, until = 0;
+    QuantizeOptions options;
+    options.progress = [&](int64_t done, int64_t total) {
+      if (total == kSamples && steps == 0) return true;  // the data
+      EXPECT_GE(done, last);
+      last = done;
+      ++steps;
+      total_steps = total;
+      return steps != until;
+    };
+    RandomLoader data(graph, kSamples);
+    ASSERT_TRUE(quantize_model(model, recipe, &data, kSamples, {}, options));
+    EXPECT_EQ(total_steps % 50, 0);
+    EXPECT_EQ(steps, total_steps);
+    EXPECT_EQ(last, total_steps);
+    last = steps = 0;
+    until = 20;
+    RandomLoader again(graph, kSamples);
+    const auto cancelled = quantize_model(model, recipe, &again, kSamples, {}, options);
+    ASSERT_FALSE(cancelled);
+    EXPECT_EQ(cancelled.error().code, ErrorCode::kCancelled);
+    EXPECT_EQ(steps, 20) << "in the first layer";
+  }
+}
+
 TEST(AdaRound, WeightOnlyQuantizationComesNearer) {
   const Graph graph = network(30);
   RTNConfig rtn;

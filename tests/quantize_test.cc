@@ -131,6 +131,24 @@ TEST(Quantize, LocalConfigurationsAndWhiteList) {
   EXPECT_FALSE(quantized(graph, none).report.warnings.empty());
 }
 
+TEST(Quantize, WhereNothingIsQuantizedNoDataAreWanted) {
+  const Graph graph = residual_network();
+  const Model model(std::make_shared<const Graph>(graph));
+  for (const char* dtype : {"fp32", "bf16", "int8"}) {
+    StaticQuantConfig config;
+    config.act_dtype = dtype;
+    auto quantizer = Quantizer::create(model, config);
+    ASSERT_TRUE(quantizer) << quantizer.error().to_string();
+    const bool calibrates = dtype == std::string_view("int8");
+    EXPECT_EQ(quantizer->wants_data(), calibrates) << dtype;
+    if (calibrates) continue;
+    const auto made = quantizer->finish();
+    ASSERT_TRUE(made) << made.error().to_string();
+    EXPECT_EQ(made->report.samples, 0);
+    EXPECT_GT(sqnr(graph, *made), dtype == std::string_view("fp32") ? 199 : 30);
+  }
+}
+
 TEST(Quantize, UnknownNamesSuggestTheNearest) {
   const Graph graph = residual_network();
   StaticQuantConfig config;

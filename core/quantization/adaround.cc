@@ -64,7 +64,7 @@ class Rounding {
     return {};
   }
 
-  Result<std::vector<int>> run() {
+  Result<std::vector<int>> run(Work* work) {
     const size_t count = p_.rows * p_.columns;
     share_.resize(count);
     v_.resize(count);
@@ -88,6 +88,7 @@ class Rounding {
                                   (options_.beta_start - options_.beta_end) * (1 - done));
       }
       advance(beta);
+      if (work != nullptr) OCTAVO_TRY(work->step());
     }
     return choose();
   }
@@ -223,7 +224,7 @@ class Rounding {
 
 Result<std::vector<int>> adaround(const RoundingProblem& problem, const Moments& moments,
                                   bool centred, const AdaRoundOptions& options,
-                                  const SessionOptions& session) {
+                                  const SessionOptions& session, Work* work) {
   if (problem.columns != moments.columns || moments.groups == 0 ||
       problem.rows % moments.groups != 0 || moments.rows == 0) {
     return fail(ErrorCode::kInternal, "moments of ", moments.groups, " x ", moments.columns,
@@ -231,7 +232,7 @@ Result<std::vector<int>> adaround(const RoundingProblem& problem, const Moments&
   }
   Rounding rounding(problem, moments.groups, options, session.pool.get());
   OCTAVO_TRY(rounding.prepare(moments, centred, session));
-  return rounding.run();
+  return rounding.run(work);
 }
 
 }  // namespace octavo

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "core/quantization/moments.h"
+#include "core/quantization/stage.h"
 
 namespace octavo {
 
@@ -45,9 +46,9 @@ struct RoundingProblem {
 
 /// The grid's integers. Rows that would not come nearer than by rounding to nearest are rounded to
 /// nearest. `centred`: errors of an output's mean do not count; the bias takes them.
-/// Error kInternal if problem and moments do not fit.
+/// `work`: each of options.iters. Errors: kInternal if problem and moments do not fit, kCancelled.
 Result<std::vector<int>> adaround(const RoundingProblem& problem, const Moments& moments,
                                   bool centred, const AdaRoundOptions& options,
-                                  const SessionOptions& session);
+                                  const SessionOptions& session, Work* work = nullptr);
 
 }  // namespace octavo

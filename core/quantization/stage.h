@@ -1,6 +1,8 @@
 // One stage of a recipe at work: a float (or partly quantized) graph in, a graph out.
 #pragma once
 
+#include <algorithm>
+
 #include "core/octavo.h"
 
 namespace octavo {
@@ -20,12 +22,30 @@ class Stage {
   virtual Result<Graph> finish(QuantizeReport& report) = 0;
 };
 
+/// Work that follows the data: tells how far it is, and ends if the listener says so.
+class Work {
+ public:
+  Work(ProgressFn listener, int64_t total) : listener_(std::move(listener)), total_(total) {}
+  /// One more step is done. Error kCancelled.
+  Status step() {
+    done_ = std::min(done_ + 1, total_);
+    if (!listener_ || listener_(done_, total_)) return {};
+    return fail(ErrorCode::kCancelled, "quantization was cancelled after ", done_, " of ", total_,
+                " steps");
+  }
+
+ private:
+  ProgressFn listener_;
+  int64_t done_ = 0, total_;
+};
+
 /// What a stage is made from.
 struct StageInput {
   std::shared_ptr<const Graph> graph;
   std::shared_ptr<ThreadPool> pool = nullptr;
   std::shared_ptr<StageCache> cache = nullptr;  // what other recipes over the same data found
   bool deterministic = false;                   // QuantizeOptions::deterministic
+  ProgressFn progress = {};                     // QuantizeOptions::progress
 
   /// For every session of a stage.
   SessionOptions session_options() const {

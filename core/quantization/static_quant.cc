@@ -18,7 +18,7 @@ using ParamsPtr = std::shared_ptr<const QuantParams>;
 class Rewriter {
  public:
   Rewriter(const Graph& graph, const Annotation& annotation, std::vector<TensorQuant> quants,
-           const ChannelStats* stats, const ChannelStats& channels, const WeightRounder& rounder,
+           const ChannelStats* stats, const ChannelStats& channels, WeightRounder& rounder,
            QuantizeReport& report)
       : source_(graph),
         annotation_(annotation),
@@ -372,7 +372,7 @@ class Rewriter {
   std::vector<TensorQuant> quants_;  // by ValueId
   const ChannelStats* stats_;        // nullptr: biases are not corrected
   const ChannelStats& channels_;
-  const WeightRounder& rounder_;
+  WeightRounder& rounder_;
   QuantizeReport& report_;
   Graph graph_;
   std::unordered_set<std::string> names_;
@@ -385,7 +385,7 @@ class Rewriter {
 
 Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
                              const Calibration& calibration, const ChannelStats* stats,
-                             const ChannelStats& channels, const WeightRounder& rounder,
+                             const ChannelStats& channels, WeightRounder& rounder,
                              QuantizeReport& report) {
   for (size_t v = 0; v < graph.values.size(); ++v) {
     const Collector* collector = calibration.collectors[v].get();

@@ -14,7 +14,7 @@ namespace octavo {
 /// `channels`: overflow_fix looks at their ranges.
 Result<Graph> rewrite_static(const Graph& graph, const Annotation& annotation,
                              const Calibration& calibration, const ChannelStats* stats,
-                             const ChannelStats& channels, const WeightRounder& rounder,
+                             const ChannelStats& channels, WeightRounder& rounder,
                              QuantizeReport& report);
 
 }  // namespace octavo

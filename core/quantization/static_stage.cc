@@ -62,7 +62,9 @@ class StaticStage final : public Stage {
     OCTAVO_ASSIGN(stage->annotation_, annotate(*input.graph, stage->config_));
     stage->equalizes_layers_ = stage->equalization() == "cross_layer" &&
                                ChannelStats(*stage->graph_, stage->annotation_).any();
-    OCTAVO_TRY(stage->begin_pass());
+    OCTAVO_TRY(std::ranges::any_of(stage->annotation_.nodes, &NodeAnnotation::quantized)
+                   ? stage->begin_pass()
+                   : stage->take_nothing());
     return stage;
   }
 
@@ -101,6 +103,7 @@ class StaticStage final : public Stage {
     if (!kept.empty()) {
       OCTAVO_ASSIGN(annotation_, annotate(*graph_, config_, kept));
     }
+    rounder_->begin(input_.progress);
     OCTAVO_ASSIGN(Graph graph, rewrite_static(*graph_, annotation_, calibration,
                                               corrects_biases() ? &collected_->stats : nullptr,
                                               collected_->stats, *rounder_, report));
@@ -155,6 +158,16 @@ class StaticStage final : public Stage {
       if (all.stats.serves(*stats_)) stats_ = std::move(all.stats);
     }
     OCTAVO_ASSIGN(calibrator_, Calibrator::create(graph_, wanted, input_.session_options()));
+    return {};
+  }
+
+  // No operator is to be quantized: nothing is wanted of the data.
+  Status take_nothing() {
+    equalizes_layers_ = false;
+    rounder_.emplace(*graph_, annotation_, input_.session_options());
+    auto calibration = std::make_shared<Calibration>();
+    calibration->collectors.resize(graph_->values.size());
+    collected_ = Collected{std::move(calibration), ChannelStats(*graph_, annotation_), {}};
     return {};
   }
 

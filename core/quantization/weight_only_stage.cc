@@ -114,12 +114,13 @@ class WeightOnlyStage final : public Stage {
     report.samples = samples_;
     report.nodes = std::move(nodes_);
     std::map<std::pair<ValueId, const void*>, ValueId> done;  // shared weights
+    Work work(input_.progress, steps());
     {
       GraphEditor editor(graph);
       for (const Target& target : targets_) {
         const Node& node = graph.node(target.node);
         const C& config = config_.resolve(node.name, op_name(node.kind));
-        OCTAVO_TRY(quantize(editor, target, config, done));
+        OCTAVO_TRY(quantize(editor, target, config, work, done));
         NodeReport& entry = report.nodes[static_cast<size_t>(target.node)];
         entry.quantized = true;
         entry.weights =
@@ -195,7 +196,7 @@ class WeightOnlyStage final : public Stage {
 
   // `scales`: by which AWQ has multiplied the columns; empty: by none.
   Status round(WeightMatrix& m, const WeightGrid& grid, const Target& target, const C& config,
-               [[maybe_unused]] std::span<const float> scales) {
+               [[maybe_unused]] std::span<const float> scales, [[maybe_unused]] Work& work) {
     const Moments* moments = moments_of(target, m);
     if constexpr (std::is_same_v<C, GPTQConfig>) {
       if (moments != nullptr) {
@@ -204,7 +205,7 @@ class WeightOnlyStage final : public Stage {
       }
     }
     if constexpr (std::is_same_v<C, AdaroundConfig>) {
-      if (moments != nullptr) return learn_rounding(m, grid, *moments, config);
+      if (moments != nullptr) return learn_rounding(m, grid, *moments, config, work);
     }
     if constexpr (std::is_same_v<C, AWQConfig>) {
       if (moments != nullptr && config.enable_mse_search) {
@@ -226,7 +227,7 @@ class WeightOnlyStage final : public Stage {
   }
 
   Status learn_rounding(WeightMatrix& m, const WeightGrid& grid, const Moments& moments,
-                        const AdaroundConfig& config) const {
+                        const AdaroundConfig& config, Work& work) const {
     round_to_nearest(m, grid, input_.pool.get());  // chooses the groups' scales
     RoundingProblem problem{
         .rows = m.rows, .columns = m.columns, .low = grid.low(), .high = grid.high()};
@@ -242,7 +243,7 @@ class WeightOnlyStage final : public Stage {
     }
     OCTAVO_ASSIGN(const std::vector<int> made,
                   adaround(problem, moments, /*centred=*/false, adaround_options(config),
-                           input_.session_options()));
+                           input_.session_options(), &work));
     std::ranges::transform(made, m.integers.begin(), [](int q) { return static_cast<int8_t>(q); });
     return {};
   }
@@ -303,7 +304,21 @@ class WeightOnlyStage final : public Stage {
     return best;
   }
 
-  Status quantize(GraphEditor& editor, const Target& target, const C& config,
+  // Of learned rounding each iteration, else each layer.
+  int64_t steps() const {
+    int64_t total = 0;
+    for (const Target& target : targets_) {
+      if constexpr (std::is_same_v<C, AdaroundConfig>) {
+        const Node& node = input_.graph->node(target.node);
+        total += config_.resolve(node.name, op_name(node.kind)).rounding_iters;
+      } else {
+        ++total;
+      }
+    }
+    return total;
+  }
+
+  Status quantize(GraphEditor& editor, const Target& target, const C& config, Work& work,
                   std::map<std::pair<ValueId, const void*>, ValueId>& done) {
     Graph& graph = editor.graph();
     const ValueId weight = graph.node(target.node).inputs[target.slot];
@@ -332,7 +347,8 @@ class WeightOnlyStage final : public Stage {
         }
       }
     }
-    OCTAVO_TRY(round(m, grid, target, config, scales));
+    OCTAVO_TRY(round(m, grid, target, config, scales, work));
+    if constexpr (!std::is_same_v<C, AdaroundConfig>) OCTAVO_TRY(work.step());
     OCTAVO_ASSIGN(const ValueId real, add_weights(editor, target, source, m, grid, config));
     editor.set_input(target.node, target.slot, real);
     done[key] = real;

@@ -47,8 +47,14 @@ WeightRounder::WeightRounder(const Graph& graph, const Annotation& annotation,
   }
 }
 
+void WeightRounder::begin(const ProgressFn& progress) {
+  int64_t total = 0;
+  for (const auto& [node, layer] : layers_) total += layer.options.iters;
+  work_ = Work(progress, total);
+}
+
 Result<Tensor> WeightRounder::round(NodeId node, const Tensor& weights, int axis,
-                                    const TensorQuant& quant, bool centred) const {
+                                    const TensorQuant& quant, bool centred) {
   const auto layer = layers_.find(node);
   const Moments* moments =
       layer == layers_.end() ? nullptr : observer_.moments(layer->second.moments);
@@ -75,7 +81,7 @@ Result<Tensor> WeightRounder::round(NodeId node, const Tensor& weights, int axis
   }
   std::tie(problem.low, problem.high) = ends_of(problem, quant.dtype);
   OCTAVO_ASSIGN(const std::vector<int> learned,
-                adaround(problem, *moments, centred, layer->second.options, session_));
+                adaround(problem, *moments, centred, layer->second.options, session_, &work_));
   // The real numbers that the integers stand for are quantized to just these.
   OCTAVO_ASSIGN(Tensor made, Tensor::create(DType::kF32, shape));
   const auto to = made.data<float>();

@@ -19,9 +19,11 @@ class WeightRounder {
   /// Channel c of the value was multiplied by factors[c].
   void scale(ValueId value, std::span<const float> factors) { observer_.scale(value, factors); }
 
+  /// Before the first round(): `progress` is told of the steps that all layers take.
+  void begin(const ProgressFn& progress);
   /// The integers of a node's weights. `axis`: of the output channels. `centred`: see adaround().
   Result<Tensor> round(NodeId node, const Tensor& weights, int axis, const TensorQuant& quant,
-                       bool centred) const;
+                       bool centred);
 
  private:
   struct Layer {
@@ -31,6 +33,7 @@ class WeightRounder {
 
   MomentsObserver observer_;
   SessionOptions session_;
+  Work work_{{}, 0};
   std::map<NodeId, Layer> layers_;
 };
 

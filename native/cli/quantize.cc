@@ -339,21 +339,20 @@ Result<int> quantize(const Options& options) {
   }
   QuantizedModel quantized;
   {
-    Progress progress("calibrate");
+    Progress progress("quantize");
     const int64_t feeds = data == nullptr ? 0 : (data->size() + data->batch() - 1) / data->batch();
     QuantizeOptions quantize_options;
-    quantize_options.progress = [&](int64_t done, int64_t total) {
-      progress.update(done, std::min(total > 0 ? total : feeds, feeds));
-      return true;
-    };
+    quantize_options.progress = progress.fn();
     OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
     quantize_options.pool = session_options.pool;
     quantize_options.deterministic = options.deterministic;
     if (!options.calib_cache.empty()) {
       OCTAVO_ASSIGN(quantize_options.calib_store, open_calibration_folder(options.calib_cache));
     }
-    OCTAVO_ASSIGN(quantized, quantize_model(loaded.model, recipe, data.get(),
-                                            options.calib_iteration, {}, quantize_options));
+    // As many as there are, so that progress knows how many.
+    const int64_t iterations = std::min(options.calib_iteration, std::max<int64_t>(feeds, 1));
+    OCTAVO_ASSIGN(quantized, quantize_model(loaded.model, recipe, data.get(), iterations, {},
+                                            quantize_options));
   }
   Outcome outcome{.report = std::move(quantized.report)};
   outcome.file_bytes[0] = loaded.file_bytes;

@@ -87,6 +87,11 @@ Progress::~Progress() {
 
 void Progress::update(int64_t done, int64_t total) {
   const auto now = std::chrono::steady_clock::now();
+  if (done < last_) {  // the next pass
+    start_ = now;
+    tenths_ = 0;
+  }
+  last_ = done;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
   if (!is_terminal_) {
     const int64_t tenths = total > 0 ? done * 10 / total : 0;

@@ -49,7 +49,7 @@ class Progress {
   std::string label_;
   bool is_terminal_;
   std::chrono::steady_clock::time_point start_, drawn_ = {};
-  int64_t tenths_ = 0;
+  int64_t tenths_ = 0, last_ = 0;
   size_t width_ = 0;  // of the line drawn
 };
 

@@ -29,7 +29,7 @@ Result<int> verify_verb(const Options& options) {
   run.pool = session.pool;
   Verification found;
   {
-    Progress progress("calibrate");
+    Progress progress("quantize");
     run.progress = progress.fn();
     OCTAVO_ASSIGN(found, verify(file.bytes, loaded.model, data.get(), run));
   }
