@@ -82,12 +82,11 @@ Bytes quantized(const char* recipe, const std::shared_ptr<ThreadPool>& pool) {
 }
 
 TEST(Deterministic, EveryStageMakesTheSameFileOnEveryTargetAndWithThreads) {
-  for (const char* recipe :
-       {R"([{"smooth_quant": {"alpha": "auto"}}, {"static_quant": {}}])",
-        R"([{"smooth_quant": {"folding": false}}, {"dynamic_quant": {}}])",
-        R"({"static_quant": {"rounding": "adaround", "rounding_iters": 40}})", R"({"rtn": {}})",
-        R"({"gptq": {"actorder": true}})", R"({"awq": {}})", R"({"hqq": {}})",
-        R"({"adaround": {"rounding_iters": 40}})"}) {
+  for (const char* recipe : {R"([{"smooth_quant": {"alpha": "auto"}}, {"static_quant": {}}])",
+                             R"([{"smooth_quant": {"folding": false}}, {"dynamic_quant": {}}])",
+                             R"({"static_quant": {"rounding": "adaround", "rounding_iters": 40}})",
+                             R"({"rtn": {}})", R"({"gptq": {"actorder": true}})", R"({"awq": {}})",
+                             R"({"hqq": {}})", R"({"adaround": {"rounding_iters": 40}})"}) {
     SCOPED_TRACE(recipe);
     const Bytes expected = quantized(recipe, nullptr);
     testing::for_each_target([&] {

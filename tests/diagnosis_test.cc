@@ -132,8 +132,8 @@ TEST_F(DiagnosisTest, UnknownOperatorsAreExplained) {
   const ValueId c = b.node(OpKind::kConv, {x, b.random("v", {4, 3, 1, 1})}, "other");
   const Graph other = b.output(c).build();
   RandomLoader calibration(other, 4);
-  const auto made = quantize_model(Model(std::make_shared<const Graph>(other)),
-                                   StaticQuantConfig(), &calibration);
+  const auto made = quantize_model(Model(std::make_shared<const Graph>(other)), StaticQuantConfig(),
+                                   &calibration);
   ASSERT_TRUE(made) << made.error().to_string();
   auto reporter = Reporter::create(float_, made->model);
   ASSERT_TRUE(reporter);

@@ -122,13 +122,10 @@ Model with_names_of(const Model& float_model, const Model& quantized) {
     return kind == OpKind::kConv || kind == OpKind::kAdd || kind == OpKind::kRelu ||
            kind == OpKind::kClip;
   };
-  give_names(reference, matched, *named, [&](const Node& node, ValueId) {
-    return may_be_scaled(node.kind) ? suffix : "";
-  });
+  give_names(reference, matched, *named,
+             [&](const Node& node, ValueId) { return may_be_scaled(node.kind) ? suffix : ""; });
   const auto scaled = scaled_tensors(reference, *named);
-  const auto is_scaled = [](float factor) {
-    return factor > 0 && std::fabs(factor - 1) > kScaled;
-  };
+  const auto is_scaled = [](float factor) { return factor > 0 && std::fabs(factor - 1) > kScaled; };
   give_names(reference, matched, *named, [&](const Node&, ValueId id) {
     const auto found = scaled.find(named->value(id).name);
     const bool any = found != scaled.end() && std::ranges::any_of(found->second.factors, is_scaled);
