@@ -107,7 +107,7 @@ TEST_F(DiagnosisTest, OperatorsAreKnownWithoutNames) {
     ASSERT_FALSE(std::ranges::contains(loaded->graph().nodes, "conv2", &Node::name))
         << "the file holds no names";
     const Report named = report_of(model), unnamed = report_of(*loaded);
-    EXPECT_EQ(unnamed.hint, "");
+    EXPECT_EQ(unnamed.hint, named.hint);
     ASSERT_EQ(unnamed.diagnosis.ops.size(), named.diagnosis.ops.size());
     for (size_t i = 0; i < named.diagnosis.ops.size(); ++i) {
       const OpDiagnosis &a = named.diagnosis.ops[i], &b = unnamed.diagnosis.ops[i];
@@ -123,6 +123,33 @@ TEST_F(DiagnosisTest, OperatorsAreKnownWithoutNames) {
       EXPECT_EQ(unnamed.sensitivity[i].sqnr_db, named.sensitivity[i].sqnr_db);
     }
   }
+}
+
+// Few operators that cost most of it.
+TEST_F(DiagnosisTest, ReportsAdviseWhatToLeaveFloat) {
+  const auto hint_of = [&](const StaticQuantConfig& config) {
+    RandomLoader calibration(float_.graph(), 8);
+    const auto made = quantize_model(float_, config, &calibration);
+    EXPECT_TRUE(made) << made.error().to_string();
+    auto reporter = Reporter::create(float_, made->model);
+    RandomLoader data(float_.graph(), 4);
+    while (const auto feeds = *data.next()) EXPECT_TRUE(reporter->observe(*feeds));
+    Report report;
+    EXPECT_TRUE(reporter->finish(report));
+    return report.hint;
+  };
+  EXPECT_EQ(hint_of(StaticQuantConfig()), "") << "good enough";
+  StaticQuantConfig config, coarse;
+  coarse.weight_granularity = "per_tensor";
+  coarse.weight_dtype = "int4";
+  config.equalization = "none";
+  config.set_local("conv2", coarse);
+  const std::string hint = hint_of(config);
+  EXPECT_NE(hint.find(" --set-local conv2=act_dtype:fp32"), std::string::npos) << hint;
+  EXPECT_EQ(hint.find("conv1"), std::string::npos) << hint;
+  coarse.act_dtype = "fp32";
+  config.set_local("conv2", coarse);
+  EXPECT_EQ(hint_of(config), "") << "it is float now";
 }
 
 // Where operators are not the float model's, the report says what to do.

@@ -7,7 +7,11 @@ namespace octavo {
 namespace {
 
 std::vector<bool> channels(const Shape& shape, std::vector<int8_t> weights, std::vector<int> most) {
-  return saturating_channels(Tensor::of<int8_t>(shape, weights), 0, most);
+  std::vector<bool> can;
+  for (const double share : saturation(Tensor::of<int8_t>(shape, weights), 0, most)) {
+    can.push_back(share > 1);
+  }
+  return can;
 }
 
 TEST(Saturation, TwoLargestProductsDecide) {
@@ -61,8 +65,25 @@ TEST(Saturation, OnlyChannelsThatCanOverflowLoseABit) {
   };
   EXPECT_FLOAT_EQ(scales(false)[1], 0.01f);
   EXPECT_FLOAT_EQ(scales(true)[0], 0.01f);
-  EXPECT_FLOAT_EQ(scales(true)[1], 1.27f / 64);
-  EXPECT_FLOAT_EQ(scales(true, "per_tensor")[0], 1.27f / 64) << "one scale for all";
+  // Two weights of 127: one bit, or as much of it as the largest inputs ask for.
+  EXPECT_NEAR(scales(true)[1], 1.27f / 64, 5e-4);
+  EXPECT_NEAR(scales(true, "per_tensor")[0], 1.27f / 64, 5e-4) << "one scale for all";
+}
+
+// 255 * (127 + 40) is 1.3 times what int16 holds: more than 7 bits are left.
+TEST(Saturation, ChannelsLoseNoMoreThanTheyMust) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 4, 6, 6});
+  const ValueId w = b.floats("w", {1, 4, 1, 1}, {1.27f, 0, 0.4f, 0});
+  const Graph graph = b.output(b.node(OpKind::kConv, {x, w}, "y")).build();
+  StaticQuantConfig config;
+  config.overflow_fix = true;
+  const Graph made = quantized(graph, config).model.graph();
+  const Value& weights = made.value(made.find_value("w_quantized"));
+  const double share = saturation(weights.constant, 0, std::vector<int>{255})[0];
+  EXPECT_NEAR(share, 1, 0.1) << "of inputs of 255; the largest are a little less";
+  EXPECT_LT(weights.quant->scale[0], 1.27f / 64);
+  EXPECT_GT(weights.quant->scale[0], 0.01f);
 }
 
 // Sums of two neighbouring products outside int16, in a run of the model.

@@ -46,7 +46,7 @@ std::span<const OptionDef> StaticQuantConfig::fields() {
        .in = option_in<&C::reduce_range>},
       {.name = "overflow_fix",
        .help = "The same only for output channels whose sums can overflow, given the calibrated "
-               "activations",
+               "activations, and only as far as that takes",
        .in = option_in<&C::overflow_fix>},
       {.name = "act_dtype",
        .help = "Type of quantized activations (other than 8 bits compute in float32); fp32 leaves "

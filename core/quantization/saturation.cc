@@ -19,14 +19,15 @@ struct Extremes {
       if (t < smallest[0]) std::swap(smallest[0], smallest[1]);
     }
   }
-  bool saturate() const {
-    return largest[0] + largest[1] > 32767 || smallest[0] + smallest[1] < -32768;
+  double of_int16() const {
+    return std::max(static_cast<double>(largest[0] + largest[1]) / 32767,
+                    static_cast<double>(smallest[0] + smallest[1]) / -32768);
   }
 };
 
 }  // namespace
 
-std::vector<bool> saturating_channels(const Tensor& weights, int axis, std::span<const int> most) {
+std::vector<double> saturation(const Tensor& weights, int axis, std::span<const int> most) {
   const Shape& shape = weights.shape();
   const int64_t outputs = shape[axis], inner = shape.elements(axis + 1, shape.rank());
   // Weights [outputs, inputs of the output's group, ...].
@@ -45,9 +46,10 @@ std::vector<bool> saturating_channels(const Tensor& weights, int axis, std::span
     extremes[static_cast<size_t>(output)].add(int64_t{most[static_cast<size_t>(input)]} *
                                               data[static_cast<size_t>(i)]);
   }
-  std::vector<bool> can(extremes.size());
-  for (size_t c = 0; c < can.size(); ++c) can[c] = extremes[c].saturate();
-  return can;
+  std::vector<double> found;
+  found.reserve(extremes.size());
+  for (const Extremes& channel : extremes) found.push_back(channel.of_int16());
+  return found;
 }
 
 int largest_integer(float max, const TensorQuant& quant) {

@@ -21,10 +21,10 @@
 
 namespace octavo {
 
-/// By output channel (along `axis` of the int8 weights): whether its sums can saturate.
-/// `most[i]`: q of input channel i, where weights are [outputs, inputs / groups, ...]; one element:
-/// q of all.
-std::vector<bool> saturating_channels(const Tensor& weights, int axis, std::span<const int> most);
+/// By output channel (along `axis` of the int8 weights): how many times as large its largest sum
+/// can get as int16 holds; more than 1: it can saturate. `most[i]`: q of input channel i, where
+/// weights are [outputs, inputs / groups, ...]; one element: q of all.
+std::vector<double> saturation(const Tensor& weights, int axis, std::span<const int> most);
 
 /// The largest integer that values up to `max` become, counted from the type's lowest.
 int largest_integer(float max, const TensorQuant& quant);

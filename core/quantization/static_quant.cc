@@ -13,6 +13,9 @@
 namespace octavo {
 namespace {
 
+// A scale that prevents a saturating sum is this much larger than the sum was too large.
+constexpr double kPastRounding = 1.001;
+
 using ParamsPtr = std::shared_ptr<const QuantParams>;
 
 class Rewriter {
@@ -273,7 +276,8 @@ class Rewriter {
     return {};
   }
 
-  // 7 bits for the output channels whose sums could saturate; for all if they share a scale.
+  // Larger scales for the output channels whose sums could saturate, so that they just cannot, but
+  // no larger than those of 7 bits, whose never do.
   Status avoid_saturation(const Node& source, const Tensor& weights, int axis,
                           StaticQuantConfig config, TensorQuant& quant) const {
     const TensorQuant& input = quants_[index(source.inputs[0])];
@@ -287,15 +291,23 @@ class Rewriter {
       }
     }
     if (most.empty()) most = {255};
-    OCTAVO_ASSIGN(const Tensor integers, quantize_tensor(weights, quant));
-    const std::vector<bool> saturating = saturating_channels(integers, axis, most);
-    const bool any = std::ranges::find(saturating, true) != saturating.end();
     config.reduce_range = true;
     OCTAVO_ASSIGN(const TensorQuant reduced, weight_params(weights, axis, config));
-    for (size_t c = 0; c < quant.params.scale.size(); ++c) {
-      if (quant.params.per_tensor() ? !any : !saturating[c]) continue;
-      quant.params.scale[c] = reduced.params.scale[c];
-      quant.params.zero_point[c] = reduced.params.zero_point[c];
+    for (bool changed = true; changed;) {  // rounding may leave a little too much
+      changed = false;
+      OCTAVO_ASSIGN(const Tensor integers, quantize_tensor(weights, quant));
+      std::vector<double> excess = saturation(integers, axis, most);
+      if (quant.params.per_tensor()) excess = {std::ranges::max(excess)};
+      for (size_t c = 0; c < quant.params.scale.size(); ++c) {
+        const float most_needed = reduced.params.scale[c];
+        if (excess[c] <= 1 || quant.params.scale[c] >= most_needed) continue;
+        const auto needed = static_cast<float>(quant.params.scale[c] * excess[c] * kPastRounding);
+        changed = true;
+        // Of asymmetric weights the zero point would move too.
+        const bool all = !config.weight_sym || needed >= most_needed;
+        quant.params.scale[c] = all ? most_needed : needed;
+        if (all) quant.params.zero_point[c] = reduced.params.zero_point[c];
+      }
     }
     return {};
   }

@@ -8,6 +8,25 @@ namespace octavo {
 // Each takes two sessions.
 static constexpr size_t kRankedOps = 32;
 
+// Operators each of which alone costs the output at least a quarter of the error that it has, if
+// that is so much that they are worth the time that they take in float.
+static std::string advice(const Report& report) {
+  constexpr double kGood = 20, kQuarter = 6;  // dB
+  constexpr size_t kMostOps = 8;
+  const double output = report.sources->both_sqnr_db;
+  std::string options;
+  size_t count = 0;
+  for (const OpSensitivity& op : report.sensitivity) {
+    if (op.sqnr_db > output + kQuarter || ++count > kMostOps) break;
+    options += concat(" --set-local ", op.node, "=act_dtype:fp32");
+  }
+  if (output >= kGood || options.empty()) return "";
+  return concat(
+      "A few operators alone cost most of the output's SQNR; to leave them float, quantize "
+      "with",
+      options);
+}
+
 Result<Reporter> Reporter::create(const Model& float_model, const Model& as_it_is,
                                   const std::shared_ptr<ThreadPool>& pool) {
   const Model quantized = with_names_of(float_model, as_it_is);
@@ -41,6 +60,7 @@ Status Reporter::finish(Report& report, const ProgressFn& progress) {
         "in the graph; to see single operators, quantize this float model with keep_names";
   }
   OCTAVO_ASSIGN(report.sensitivity, ranker_.finish(nodes, progress));
+  if (report.hint.empty()) report.hint = advice(report);
   return {};
 }
 
