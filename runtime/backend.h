@@ -13,14 +13,17 @@
 
 namespace octavo {
 
+class PackingScope;
+
 /// A graph with concrete shapes, as a plan sees it: what backends are given.
 struct PlanGraph {
   const Graph& graph;
-  std::vector<TensorInfo> infos;  // by ValueId; folded values have `constant`
-  std::vector<Layout> layouts;    // by ValueId; settled for a claim's inputs when it is compiled
-  std::vector<int> use_counts;    // by ValueId; graph outputs count as a use
-  std::vector<bool> is_watched;   // by ValueId; a claim may not hide a watched value
-  int threads = 1;                // that a run uses, or fewer
+  std::vector<TensorInfo> infos;    // by ValueId; folded values have `constant`
+  std::vector<Layout> layouts;      // by ValueId; settled for a claim's inputs when it is compiled
+  std::vector<int> use_counts;      // by ValueId; graph outputs count as a use
+  std::vector<bool> is_watched;     // by ValueId; a claim may not hide a watched value
+  int threads = 1;                  // that a run uses, or fewer
+  PackingScope* packing = nullptr;  // where the claim that is compiled may find weights packed
 
   const TensorInfo& info(ValueId id) const { return infos[static_cast<size_t>(id)]; }
   bool is_constant(ValueId id) const { return id != kNoValue && info(id).constant.present(); }

@@ -276,7 +276,9 @@ Status PlanImpl::add_unit(PlanGraph& plan_graph, const Unit& unit) {
   const Layout layout =
       settle_layout(plan_graph, unit.backend->layout(plan_graph, unit.claim), unit.claim);
   PackingScope packing(options_.weight_cache, plan_graph, unit.claim, unit.backend->name());
+  plan_graph.packing = &packing;
   OCTAVO_ASSIGN(std::unique_ptr<Step> step, unit.backend->compile(plan_graph, unit.claim, layout));
+  plan_graph.packing = nullptr;
   const Node& last = graph_.node(unit.claim.nodes.back());
   if (step == nullptr) {  // it is the last backend's, and that one's references'
     Backend* const next =

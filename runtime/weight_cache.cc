@@ -6,8 +6,6 @@
 
 namespace octavo {
 
-thread_local PackingScope* PackingScope::current_ = nullptr;
-
 void PackingScope::keep() {
   for (Made& made : made_) cache_->add(made.key, std::move(made.data), made.bytes);
   made_.clear();
@@ -18,8 +16,7 @@ uint64_t PackingScope::next_key(uint64_t layout) {
   return mix(mix(key_, count_++), layout);
 }
 
-void PackedBlock::assign(size_t bytes, uint64_t layout, bool keeps) {
-  PackingScope* scope = keeps ? PackingScope::current_ : nullptr;
+void PackedBlock::assign(size_t bytes, uint64_t layout, PackingScope* scope) {
   const bool caches = scope != nullptr && scope->cache_ != nullptr;
   const uint64_t key = caches ? scope->next_key(layout) : 0;
   if (caches) {

@@ -26,15 +26,12 @@ class WeightCache {
   virtual void save() = 0;
 };
 
-/// Of this thread: what is packed while it lives belongs to this claim.
+/// What the packings of one claim have in common, while it is compiled.
 class PackingScope {
  public:
   PackingScope(WeightCache* cache, const PlanGraph& graph, const Claim& claim,
                std::string_view backend)
-      : cache_(cache), graph_(graph), claim_(claim), backend_(backend), outer_(current_) {
-    current_ = this;
-  }
-  ~PackingScope() { current_ = outer_; }
+      : cache_(cache), graph_(graph), claim_(claim), backend_(backend) {}
   PackingScope(const PackingScope&) = delete;
   PackingScope& operator=(const PackingScope&) = delete;
 
@@ -50,12 +47,10 @@ class PackingScope {
   };
   uint64_t next_key(uint64_t layout);
 
-  static thread_local PackingScope* current_;
   WeightCache* cache_;
   const PlanGraph& graph_;
   const Claim& claim_;
   std::string_view backend_;
-  PackingScope* outer_;
   uint64_t key_ = 0, count_ = 0;
   std::vector<Made> made_;
 };
@@ -65,8 +60,8 @@ class PackingScope {
 class PackedBlock {
  public:
   /// Zeros, to be filled by the caller, or what a cache has. `layout`: a hash of how it is packed.
-  /// `keeps`: whether a cache may keep it.
-  void assign(size_t bytes, uint64_t layout, bool keeps = true);
+  /// `scope`: of the plan's graph; nullptr: no cache is to keep it.
+  void assign(size_t bytes, uint64_t layout, PackingScope* scope);
   /// From a cache: must not be written to.
   bool is_filled() const { return is_filled_; }
   std::byte* data() { return static_cast<std::byte*>(memory_.get()); }

@@ -101,6 +101,22 @@ TEST_F(Cli, ThreadsSpinLessThanByDefault) {
   EXPECT_EQ(spins("OMP_WAIT_POLICY=passive"), 0);
 }
 
+TEST_F(Cli, KeepsPackedWeightsAndSaysWhereItCannot) {
+  const std::string command = "bench @m.octavo --shape 2x4 --runs 1 --json --weight-cache @";
+  const Ran kept = run(command + "weights");
+  EXPECT_EQ(kept.exit_code, 0) << kept.err;
+  EXPECT_EQ(kept.err.find("warning"), std::string::npos) << kept.err;
+  EXPECT_TRUE(std::filesystem::exists(dir_.path("weights")));
+  for (const std::string place : {"missing/weights", "m.octavo"}) {
+    const std::string before = read_text(dir_.path("m.octavo"));
+    const Ran ran = run(command + place);
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    EXPECT_NE(ran.err.find("warning: "), std::string::npos) << ran.err;
+    EXPECT_NE(ran.err.find(place), std::string::npos) << ran.err;
+    EXPECT_EQ(read_text(dir_.path("m.octavo")), before);
+  }
+}
+
 TEST_F(Cli, EvalCountsRightAnswers) {
   const Ran ran = run("eval @m.octavo --data @data.npy --threads 1 --json");
   ASSERT_EQ(ran.exit_code, 0) << ran.err;

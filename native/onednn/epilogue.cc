@@ -53,7 +53,7 @@ PackedBlock add_weights(Epilogue& epilogue, const dnnl::primitive_desc_base& des
   const dnnl::memory::desc packed = desc_of_argument(DNNL_ARG_WEIGHTS);
   const bool shared = device.shares_host_memory();
   PackedBlock block;
-  if (shared) block.assign(packed.get_size(), hash_of(packed));
+  if (shared) block.assign(packed.get_size(), hash_of(packed), epilogue.packing);
   const auto memory_at = [&](const dnnl::memory::desc& desc, void* address) {
     const dnnl::memory memory = device.attachable(desc);
     device.attach(memory, address);
@@ -101,6 +101,7 @@ bool supports_dtypes(const PlanGraph& graph, const Node& node) {
 Result<Epilogue> make_epilogue(const PlanGraph& graph, const Node& node, int64_t channels,
                                int scale_mask, const std::optional<Eltwise>& tail) {
   Epilogue result;
+  result.packing = graph.packing;
   dnnl::primitive_attr& attributes = result.attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const TensorInfo &x = graph.info(node.input(0)), &y = graph.info(node.output(0));

@@ -16,6 +16,7 @@ struct Epilogue {
   dnnl::primitive_attr attributes;
   std::vector<std::pair<int, dnnl::memory>> constants;  // scales and zero points
   std::vector<float> bias;                              // per output channel; empty: none
+  PackingScope* packing = nullptr;                      // of the weights
 };
 
 /// For `node` with inputs x, w, bias at 0, 1, 2 (and a residual at 3), `channels` output channels;

@@ -216,7 +216,7 @@ class ConvStep : public KernelStep {
       packed.segments = static_cast<int64_t>(offsets_.size());
       packed.steps = words(length_);
       packed.interleaved = form && out_bytes_ == 1;
-      layout_panels(target_, packed);
+      layout_panels(target_, packed, graph.packing);
     }
   }
 

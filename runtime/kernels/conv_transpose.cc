@@ -99,7 +99,7 @@ class ConvTransposeStep : public KernelStep {
         const int64_t step_elements = kWordBytes / step->element_bytes_;
         packed.steps = (shape.in_channels + step_elements - 1) / step_elements;
         packed.interleaved = form && step->out_bytes_ == 1;
-        layout_panels(step->target_, packed);
+        layout_panels(step->target_, packed, graph.packing);
         if (!form) {
           step->pack<float>(packed, phase, g,
                             graph.info(node.input(1)).constant.data<float>().data());

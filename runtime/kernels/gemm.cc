@@ -7,7 +7,7 @@
 
 namespace octavo::kernels {
 
-void layout_panels(const GemmTarget& target, PackedWeights& packed, bool keeps) {
+void layout_panels(const GemmTarget& target, PackedWeights& packed, PackingScope* packing) {
   packed.lanes = target.lanes;
   packed.panels.clear();
   int64_t column = 0;
@@ -27,7 +27,7 @@ void layout_panels(const GemmTarget& target, PackedWeights& packed, bool keeps) 
   }
   layout = mix(layout, static_cast<uint64_t>(target.panel_vectors));
   layout = mix(layout, static_cast<uint64_t>(int8_input()));
-  packed.data.assign(static_cast<size_t>(offset), layout, keeps);
+  packed.data.assign(static_cast<size_t>(offset), layout, packing);
   const auto positions = static_cast<size_t>(column);
   packed.start.assign(positions, 0);
   packed.multiplier.assign(positions, 0);

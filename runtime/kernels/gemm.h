@@ -121,9 +121,9 @@ struct Int8Form {
 };
 
 /// Splits columns into panels and sizes the arrays of `packed`; columns, segments, steps and
-/// interleaved are set by the caller. `keeps`: B is constant, and
-/// takes longer to pack than to read.
-void layout_panels(const GemmTarget& target, PackedWeights& packed, bool keeps = true);
+/// interleaved are set by the caller. `packing`: of the plan's graph; nullptr: B is not constant,
+/// or takes longer to read than to pack.
+void layout_panels(const GemmTarget& target, PackedWeights& packed, PackingScope* packing);
 
 /// The column that a lane of a panel holds, relative to the panel's first.
 inline int64_t panel_column(const PackedWeights& packed, const Panel& panel, int64_t vector,

@@ -193,7 +193,7 @@ class MatMulStep : public KernelStep {
       packed.segments = two_passes ? 2 : 1;
       packed.steps = (dims.k * element_bytes_ + kWordBytes - 1) / kWordBytes;
       packed.interleaved = form && out_bytes == 1;
-      layout_panels(target_, packed, constant_b_);
+      layout_panels(target_, packed, constant_b_ ? graph.packing : nullptr);
     }
     call_.int8 = form.has_value();
     call_.c_stride = dims.n * out_bytes;

@@ -109,6 +109,14 @@ class RecurrentStep : public KernelStep {
     const auto* bias = constant(3).as<const float>();
     for (int64_t d = 0; d < r_.sizes.directions; ++d) {
       Weights& weights = weights_.emplace_back();
+      const auto pack = [&](PackedWeights& packed, const float* from, int64_t columns,
+                            int64_t depth) {  // `from` is [columns][depth]
+        packed.columns = columns;
+        packed.segments = 1;
+        packed.steps = depth;
+        layout_panels(target_, packed, graph.packing);
+        pack_f32(packed, from, /*transposed=*/true);
+      };
       pack(weights.input, w + d * width * r_.sizes.input, width, r_.sizes.input);
       const float* rows = recurrent + d * width * n;
       pack(weights.first, rows, first * n, n);
@@ -123,15 +131,6 @@ class RecurrentStep : public KernelStep {
 
   int64_t gate_elements() const { return r_.sizes.steps * r_.sizes.batch * r_.width(); }
   const Weights& weights(int64_t d) const { return weights_[static_cast<size_t>(d)]; }
-
-  // `from` is [columns][depth].
-  void pack(PackedWeights& packed, const float* from, int64_t columns, int64_t depth) const {
-    packed.columns = columns;
-    packed.segments = 1;
-    packed.steps = depth;
-    layout_panels(target_, packed);
-    pack_f32(packed, from, /*transposed=*/true);
-  }
 
   // to = x * weights (+ to)
   void multiply(const PackedWeights& weights, const float* x, int64_t rows, float* to,

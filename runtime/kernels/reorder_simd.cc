@@ -44,23 +44,31 @@ void planes_to_pixels(const T* in, T* out, const PlaneRange& r) {
 template <class T>
 void pixels_to_planes(const T* in, T* out, const PlaneRange& r) {
   const hn::ScalableTag<T> d;
+  // Groups of four channels at a time: a vector cannot be read at once from pieces just written.
+  constexpr int64_t kGroups = sizeof(T) >= 4 && !kSmallCode ? 4 : 1;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  HWY_ALIGN T pieces[4 * hn::MaxLanes(d)];
+  HWY_ALIGN T pieces[kGroups][4 * hn::MaxLanes(d)];
   int64_t p = r.begin;
   for (; p + lanes <= r.end; p += lanes) {
     const T* from = in + p * r.channels;
     T* to = out + p;
     int64_t c = 0;
-    for (; c + 4 <= r.channels; c += 4, to += 4 * r.pixels) {
+    while (c + 4 <= r.channels) {
+      const int64_t groups = std::min(kGroups, (r.channels - c) / 4);
       for (int64_t i = 0; i < lanes; ++i) {
-        std::memcpy(pieces + 4 * i, from + i * r.channels + c, 4 * sizeof(T));
+        for (int64_t g = 0; g < groups; ++g) {
+          std::memcpy(pieces[g] + 4 * i, from + i * r.channels + c + 4 * g, 4 * sizeof(T));
+        }
       }
-      hn::Vec<decltype(d)> v0, v1, v2, v3;
-      hn::LoadInterleaved4(d, pieces, v0, v1, v2, v3);
-      hn::StoreU(v0, d, to);
-      hn::StoreU(v1, d, to + r.pixels);
-      hn::StoreU(v2, d, to + 2 * r.pixels);
-      hn::StoreU(v3, d, to + 3 * r.pixels);
+      for (int64_t g = 0; g < groups; ++g, to += 4 * r.pixels) {
+        hn::Vec<decltype(d)> v0, v1, v2, v3;
+        hn::LoadInterleaved4(d, pieces[g], v0, v1, v2, v3);
+        hn::StoreU(v0, d, to);
+        hn::StoreU(v1, d, to + r.pixels);
+        hn::StoreU(v2, d, to + 2 * r.pixels);
+        hn::StoreU(v3, d, to + 3 * r.pixels);
+      }
+      c += 4 * groups;
     }
     for (; c < r.channels; ++c, to += r.pixels) {
       for (int64_t i = 0; i < lanes; ++i) to[i] = from[i * r.channels + c];

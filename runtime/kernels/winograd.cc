@@ -330,7 +330,7 @@ class WinogradStep : public KernelStep {
       packed.columns = w_.shape.out_channels;
       packed.segments = 1;
       packed.steps = channels;
-      layout_panels(target_, packed, /*keeps=*/false);  // would be read more slowly
+      layout_panels(target_, packed, nullptr);
     }
     std::vector<float> taps;
     std::array<float*, kProducts> u;
