@@ -6,6 +6,7 @@
 
 #include "runtime/kernels/half.h"
 #include "runtime/kernels/pointwise.h"
+#include "runtime/kernels/pool.h"
 
 namespace octavo {
 namespace {
@@ -67,9 +68,15 @@ class PortableBackend : public Backend {
   std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) override {
     std::vector<Claim> claims;
     std::vector<bool> left = available;
-    if (find_ == find_kernel<false>) claims = kernels::pointwise_claims(graph, available, find_);
-    for (const Claim& claim : claims) {
-      for (const NodeId node : claim.nodes) left[static_cast<size_t>(node)] = false;
+    const auto take = [&](std::vector<Claim> some) {
+      for (Claim& claim : some) {
+        for (const NodeId node : claim.nodes) left[static_cast<size_t>(node)] = false;
+        claims.push_back(std::move(claim));
+      }
+    };
+    if (find_ == find_kernel<false>) {
+      take(kernels::pointwise_claims(graph, available, find_));
+      take(kernels::dequantized_pool_claims(graph, left));
     }
     for (size_t i = 0; i < graph.graph.nodes.size(); ++i) {
       if (left[i]) claims.push_back({{static_cast<NodeId>(i)}});
@@ -78,6 +85,7 @@ class PortableBackend : public Backend {
   }
 
   ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
+    if (is_dequantized_pool(graph, claim)) return ClaimLayout::kChannelsLast;
     if (claim.nodes.size() > 1) {
       const KernelDef* first = kernel_before_table(graph, claim);
       return first != nullptr ? first->layout : ClaimLayout::kFollow;
@@ -91,6 +99,9 @@ class PortableBackend : public Backend {
 
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
+    if (is_dequantized_pool(graph, claim)) {
+      return kernels::create_dequantized_pool(graph, claim, layout);
+    }
     if (claim.nodes.size() > 1) {
       return kernels::create_pointwise(graph, claim, kernel_before_table(graph, claim));
     }
@@ -104,6 +115,11 @@ class PortableBackend : public Backend {
   }
 
  private:
+  // No function of one number begins with DequantizeLinear.
+  static bool is_dequantized_pool(const PlanGraph& graph, const Claim& claim) {
+    return claim.nodes.size() > 1 &&
+           graph.graph.node(claim.nodes.front()).kind == OpKind::kDequantizeLinear;
+  }
   // Of the first of several nodes, if the others are a table that its kernel ends with.
   const KernelDef* kernel_before_table(const PlanGraph& graph, const Claim& claim) const {
     const KernelDef* kernel = find_(graph, graph.graph.node(claim.nodes.front()));

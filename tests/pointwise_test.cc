@@ -1,6 +1,7 @@
 // Several nodes that are one function of one tensor run as one step, with the same results.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernel_case.h"
@@ -120,6 +121,28 @@ TEST_P(PointwiseTest, ValuesThatAreUsedElsewhereStay) {
   const Outcome output = run(c_, false);
   EXPECT_EQ(output.kernels.size(), 2u);
   expect_equal(output, run(c_, true));
+}
+
+TEST(DequantizedPool, IsOneStepWithTheSameBits) {
+  for (const DType dtype : {DType::kU8, DType::kI8}) {
+    for (const OpKind pool : {OpKind::kGlobalAveragePool, OpKind::kAveragePool}) {
+      KernelCase c(3);
+      const ValueId x = c.add_input(dtype, {2, 71, 9, 7}, c.quant(0.03f, 40));
+      const ValueId real = c.add_output(DType::kF32), y = c.add_output(DType::kF32);
+      c.add_node(OpKind::kDequantizeLinear, {x}, {real});
+      Node& node = c.add_node(pool, {real}, {y});
+      if (pool == OpKind::kAveragePool) {
+        node.set("kernel_shape", std::vector<int64_t>{3, 2});
+        node.set("pads", std::vector<int64_t>{1, 1, 0, 0});
+      }
+      c.graph.outputs = {y};
+      const Outcome one = run(c, false), two = run(c, false, real);
+      EXPECT_TRUE(std::ranges::contains(one.kernels, "dequantized_average_pool"));
+      EXPECT_FALSE(std::ranges::contains(two.kernels, "dequantized_average_pool"));
+      ASSERT_EQ(two.shown, std::vector<ValueId>{real});
+      EXPECT_TRUE(std::ranges::equal(one.output.data<float>(), two.output.data<float>()));
+    }
+  }
 }
 
 }  // namespace

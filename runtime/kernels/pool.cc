@@ -5,6 +5,7 @@
 #include "runtime/kernels/kernel_step.h"
 #include "runtime/ops/average.h"
 #include "runtime/ops/spatial.h"
+#include "runtime/readers.h"
 
 namespace octavo::kernels {
 namespace {
@@ -58,6 +59,21 @@ class PoolStep : public KernelStep {
     step->include_pad_ =
         node.kind == OpKind::kAveragePool && node.get_int("count_include_pad") != 0;
     return step;
+  }
+
+  /// Of a node that reads what `dequantize` writes: the step reads the integers.
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_dequantized(const PlanGraph& graph,
+                                                                        const Node& dequantize,
+                                                                        const Node& node,
+                                                                        Layout layout) {
+    OCTAVO_ASSIGN(std::unique_ptr<Step> made, create(graph, node, layout));
+    auto* step = static_cast<PoolStep*>(made.get());
+    const ValueId x = dequantize.input(0);
+    step->inputs = {x};
+    step->type_in_ = type_of(graph, x);
+    step->dequantized_ = *int8_params(graph, x);
+    made->kernel = "dequantized_average_pool";
+    return made;
   }
 
   bool set_pixel_stride(int64_t bytes) override {
@@ -196,6 +212,10 @@ class PoolStep : public KernelStep {
   PoolMean mean(int64_t inside, int64_t padded) const {
     const int64_t count = include_pad_ ? padded : inside;
     PoolMean mean{count == 0 ? 1.0f : static_cast<float>(count), 0, 0, 0};
+    if (dequantized_) {
+      mean.multiplier = dequantized_->scale[0];
+      mean.offset = dequantized_->zero_point[0];
+    }
     if (params_) {
       mean.multiplier = params_->multiplier(count);
       mean.zero_y = params_->zero_y;
@@ -208,6 +228,7 @@ class PoolStep : public KernelStep {
   PoolKind kind_;
   PoolType type_in_, type_out_;
   std::optional<ops::AverageParams> params_;
+  std::optional<QuantParams> dequantized_;
   ops::Spatial in_{};
   std::array<std::vector<PoolAxis>, 3> axes_;  // by output position
   int64_t batch_ = 0, channels_ = 0;
@@ -228,5 +249,34 @@ constexpr KernelDef kKernels[] = {
 }  // namespace
 
 std::span<const KernelDef> pool_kernels() { return kKernels; }
+
+std::vector<Claim> dequantized_pool_claims(const PlanGraph& graph,
+                                           const std::vector<bool>& available) {
+  const Readers readers(graph);
+  std::vector<Claim> claims;
+  for (size_t n = 0; n < available.size(); ++n) {
+    const Node& dequantize = graph.graph.nodes[n];
+    if (!available[n] || dequantize.kind != OpKind::kDequantizeLinear ||
+        dequantize.input(1) != kNoValue || graph.is_constant(dequantize.input(0)) ||
+        int8_params(graph, dequantize.input(0)) == nullptr) {
+      continue;
+    }
+    const auto next = readers.of(dequantize.output(0));
+    if (next.size() != 1 || !available[static_cast<size_t>(next[0])]) continue;
+    const Node& node = graph.graph.node(next[0]);
+    if (ops::is_average_pool(node.kind) && has_kernel(graph, node) &&
+        readers.only(dequantize.output(0), next)) {
+      claims.push_back({{static_cast<NodeId>(n), next[0]}});
+    }
+  }
+  return claims;
+}
+
+[[gnu::cold]] Result<std::unique_ptr<Step>> create_dequantized_pool(const PlanGraph& graph,
+                                                                    const Claim& claim,
+                                                                    Layout layout) {
+  return PoolStep::create_dequantized(graph, graph.graph.node(claim.nodes[0]),
+                                      graph.graph.node(claim.nodes[1]), layout);
+}
 
 }  // namespace octavo::kernels

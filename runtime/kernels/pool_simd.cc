@@ -172,6 +172,24 @@ HWY_INLINE void mean_bytes(const PoolWindow& w, const PoolMean& mean, bool signe
   });
 }
 
+// What DequantizeLinear and a mean of floats give, bit by bit, without the floats in between.
+HWY_INLINE void mean_dequantized(const PoolWindow& w, const PoolMean& mean, bool is_signed,
+                                 float* y) {
+  const hn::ScalableTag<float> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const auto flip = hn::Set(d8, static_cast<uint8_t>(is_signed ? 0x80 : 0));
+  const auto zero = hn::Set(di, mean.offset + (is_signed ? 128 : 0));
+  const auto scale = hn::Set(d, mean.multiplier), divisor = hn::Set(d, mean.divisor);
+  const auto add = [&](auto sum, const uint8_t* x, size_t n) OCTAVO_INLINE {
+    const auto integer = hn::Sub(hn::PromoteTo(di, hn::Xor(load(d8, x, n), flip)), zero);
+    return hn::Add(sum, hn::Mul(hn::ConvertTo(d, integer), scale));
+  };
+  sum_window(d, w, hn::Zero(d), static_cast<const uint8_t*>(w.base), add,
+             [&](int64_t c, size_t n, auto sum)
+                 OCTAVO_INLINE { store(hn::Div(sum, divisor), d, y + c, n); });
+}
+
 void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& w,
                  const PoolMean& mean, void* y) {
   if (kind == PoolKind::kMax) {
@@ -180,6 +198,9 @@ void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& w,
     return max_window(w, static_cast<int8_t*>(y));
   }
   if (in == PoolType::kF32) return mean_f32(w, mean, static_cast<float*>(y));
+  if (out == PoolType::kF32) {
+    return mean_dequantized(w, mean, in == PoolType::kI8, static_cast<float*>(y));
+  }
   mean_bytes(w, mean, in == PoolType::kI8, out == PoolType::kI8, static_cast<uint8_t*>(y));
 }
 
