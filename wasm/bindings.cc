@@ -97,11 +97,16 @@ class JsQuantizer {
   Quantizer quantizer_;
 };
 
+// `on_step(done, total)`: told of the steps of algorithms that take long; false cancels.
 Result<Quantizer> make_quantizer(const JsModel& model, const std::string& config_json,
-                                 bool deterministic) {
+                                 bool deterministic, const val& on_step) {
   OCTAVO_ASSIGN(const Recipe recipe, Recipe::from_json(config_json));
-  return Quantizer::create(model.model(), recipe,
-                           {.pool = thread_pool(), .deterministic = deterministic});
+  const ProgressFn progress = [on_step](int64_t done, int64_t total) {
+    return on_step(static_cast<double>(done), static_cast<double>(total)).as<bool>();
+  };
+  return Quantizer::create(
+      model.model(), recipe,
+      {.progress = progress, .pool = thread_pool(), .deterministic = deterministic});
 }
 
 // A quantizer that makes a file again. If the file comes from another model, it wants no data.
@@ -160,10 +165,11 @@ class JsVerifier {
   std::optional<Quantizer> quantizer_;
 };
 
-val create_quantizer(const JsModel& model, const std::string& config_json, bool deterministic) {
-  return unwrap(make_quantizer(model, config_json, deterministic), [](Quantizer quantizer) {
-    return val(std::make_shared<JsQuantizer>(std::move(quantizer)));
-  });
+val create_quantizer(const JsModel& model, const std::string& config_json, bool deterministic,
+                     const val& on_step) {
+  return unwrap(
+      make_quantizer(model, config_json, deterministic, on_step),
+      [](Quantizer quantizer) { return val(std::make_shared<JsQuantizer>(std::move(quantizer))); });
 }
 
 }  // namespace

@@ -102,6 +102,40 @@ for (const [worker, threads] of [
     await assert.rejects(session.run(image()), octavo.DisposedError);
   });
 
+  test(`steps of learned rounding ${where}`, async () => {
+    const learned = (iters) =>
+      new octavo.StaticQuantConfig({ rounding: "adaround", roundingIters: iters });
+    const samples = Array.from({ length: 4 }, () => image());
+    const events = [];
+    const small = await octavo.quantizeModel(model, learned(5000), samples, 4, null, {
+      ...options,
+      onProgress: (event) => events.push(event),
+    });
+    await small.dispose();
+    const steps = events.filter(({ phase, total }) => phase === "quantize" && total >= 5000);
+    assert.ok(steps.length > 1, "told of some of them");
+    assert.ok(steps.every(({ done }, i) => i === 0 || done >= steps[i - 1].done));
+
+    // In the middle of a step that takes long.
+    const controller = new AbortController();
+    let last = 0;
+    const endless = octavo.quantizeModel(model, learned(1e5), samples, 4, null, {
+      ...options,
+      signal: controller.signal,
+      onProgress: ({ phase, total, done }) => {
+        if (phase !== "quantize" || total < 1e5) return;
+        last = done;
+        controller.abort();
+      },
+    });
+    await assert.rejects(endless, { name: "AbortError" });
+    assert.ok(last > 0);
+    // The engine goes on at once.
+    const session = await octavo.InferenceSession.create(model, options);
+    assert.equal((await session.run(image())).logits.data.length, 10);
+    await session.dispose();
+  });
+
   test(`abortion during calibration ${where}`, async () => {
     const controller = new AbortController();
     let abortedAt;

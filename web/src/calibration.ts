@@ -131,7 +131,8 @@ export class Calibration {
     while (wanted) {
       progress.begin("calibrate", this.func ? 0 : this.iterations);
       const count = await this.#pass("observe", object, this.iterations);
-      wanted = await abortable(host.call<boolean>("endPass", [object]), signal);
+      const call = host.call<boolean>("endPass", [object], [], progress.steps(signal));
+      wanted = await abortable(call, signal);
       progress.end(count);
     }
   }

@@ -100,6 +100,8 @@ interface DiagnoserHandle extends Handle {
   observe(feeds: WireTensor[]): OrError<undefined>;
   finish(a: string, b: string, data: string): OrError<{ json: string; html: string }>;
 }
+/** Told of the steps of what takes long; false cancels it. */
+export type OnStep = (done: number, total: number) => boolean;
 /** What Emscripten's glue gives. */
 export interface OctavoModule {
   sessionFromCompact(bytes: Uint8Array): OrError<SessionHandle>;
@@ -108,6 +110,7 @@ export interface OctavoModule {
     model: ModelHandle,
     config: string,
     deterministic: boolean,
+    onStep: OnStep,
   ): OrError<QuantizerHandle>;
   createVerifier?(model: ModelHandle, file: Uint8Array): OrError<VerifierHandle>;
   createTuner?(model: ModelHandle, config: string, resume: string): OrError<TunerHandle>;
@@ -161,9 +164,12 @@ export class Engine {
     return new Engine(module);
   }
 
+  #onStep: OnStep = () => true;
+
   /** Calls a method by name: the one door for this thread and for workers. */
-  call(method: EngineMethod, args: unknown[]): unknown {
+  call(method: EngineMethod, args: unknown[], onStep: OnStep = () => true): unknown {
     if (this.#fault) throw this.#dead();
+    this.#onStep = onStep;
     try {
       return (this[method] as (...args: never[]) => unknown)(...(args as never[]));
     } catch (error) {
@@ -214,7 +220,8 @@ export class Engine {
   }
   createQuantizer(model: number, config: string, deterministic: boolean): number {
     const handle = this.#get<ModelHandle>(model);
-    return this.#keep(check(this.module.createQuantizer!(handle, config, deterministic)));
+    const onStep: OnStep = (done, total) => this.#onStep(done, total);
+    return this.#keep(check(this.module.createQuantizer!(handle, config, deterministic, onStep)));
   }
   inspect(model: number): Inspection {
     return this.#get<ModelHandle>(model).inspect();

@@ -48,20 +48,42 @@ export interface Files {
   threads: ModuleFiles;
 }
 
+/** Whoever wants to know how far a call is. */
+export interface Steps {
+  told(done: number, total: number): void;
+  /** Ends the call in the middle, in a worker where memory can be shared. */
+  signal?: AbortSignal | undefined;
+}
+
 export interface Host {
   readonly info: BackendInfo;
   /** The host's engine has stopped and takes no more calls. */
   readonly stopped: boolean;
-  call<T>(method: EngineMethod, args: unknown[], transfer?: Transferable[]): Promise<T>;
+  call<T>(
+    method: EngineMethod,
+    args: unknown[],
+    transfer?: Transferable[],
+    steps?: Steps,
+  ): Promise<T>;
 }
 
 /** Sent by the page to its worker, and the answer. */
 export type Request =
   | { id: number; wasm: WebAssembly.Module; threads: number }
-  | { id: number; method: EngineMethod; args: unknown[] };
+  | {
+      id: number;
+      method: EngineMethod;
+      args: unknown[];
+      /** Its steps are wanted. */
+      steps: boolean;
+      /** Shared; not 0: the call is no longer wanted. */
+      cancel?: Int32Array | undefined;
+    };
 export interface Answer {
   id: number;
   result?: unknown;
+  /** The call goes on: done, total. */
+  step?: [number, number];
   error?: ErrorDetail;
   stopped?: boolean;
 }
@@ -74,8 +96,16 @@ class LocalHost implements Host {
   get stopped() {
     return this.engine.stopped;
   }
-  async call<T>(method: EngineMethod, args: unknown[]): Promise<T> {
-    return this.engine.call(method, args) as T;
+  async call<T>(
+    method: EngineMethod,
+    args: unknown[],
+    _transfer: Transferable[] = [],
+    steps?: Steps,
+  ): Promise<T> {
+    return this.engine.call(method, args, (done, total) => {
+      steps?.told(done, total);
+      return !steps?.signal?.aborted;
+    }) as T;
   }
 }
 
@@ -89,7 +119,10 @@ interface Port {
 
 class WorkerHost implements Host {
   stopped = false;
-  #pending = new Map<number, { resolve(value: unknown): void; reject(error: unknown): void }>();
+  #pending = new Map<
+    number,
+    { resolve(value: unknown): void; reject(error: unknown): void; steps?: Steps | undefined }
+  >();
   #lastId = 0;
 
   constructor(
@@ -98,8 +131,12 @@ class WorkerHost implements Host {
   ) {
     port.hold(false);
     port.listen(
-      ({ id, result, error, stopped }) => {
+      ({ id, result, step, error, stopped }) => {
         const call = this.#pending.get(id);
+        if (step) {
+          if (!call?.steps?.signal?.aborted) call?.steps?.told(...step);
+          return;
+        }
         this.#settle(id);
         this.stopped ||= stopped === true;
         if (error) call?.reject(makeError(error));
@@ -124,10 +161,14 @@ class WorkerHost implements Host {
     if (this.#pending.size === 0) this.port.hold(false);
   }
 
-  #send(request: (id: number) => Request, transfer: Transferable[]): Promise<unknown> {
+  #send(
+    request: (id: number) => Request,
+    transfer: Transferable[],
+    steps?: Steps,
+  ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
-      this.#pending.set(id, { resolve, reject });
+      this.#pending.set(id, { resolve, reject, steps });
       this.port.hold(true);
       try {
         this.port.post(request(id), transfer);
@@ -145,8 +186,21 @@ class WorkerHost implements Host {
     this.stopped = true;
     this.port.end();
   }
-  call<T>(method: EngineMethod, args: unknown[], transfer: Transferable[] = []): Promise<T> {
-    return this.#send((id) => ({ id, method, args }), transfer) as Promise<T>;
+  call<T>(
+    method: EngineMethod,
+    args: unknown[],
+    transfer: Transferable[] = [],
+    steps?: Steps,
+  ): Promise<T> {
+    // A worker at work takes no messages.
+    const shares = steps?.signal && typeof SharedArrayBuffer !== "undefined";
+    const cancel = shares ? new Int32Array(new SharedArrayBuffer(4)) : undefined;
+    const onAbort = () => void Atomics.store(cancel!, 0, 1);
+    if (cancel) steps!.signal!.addEventListener("abort", onAbort, { once: true });
+    const request = (id: number) => ({ id, method, args, steps: steps !== undefined, cancel });
+    return this.#send(request, transfer, steps).finally(() =>
+      steps?.signal?.removeEventListener("abort", onAbort),
+    ) as Promise<T>;
   }
 }
 

@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { EngineMethod, WireObject, WireValue } from "./engine.js";
 import { DisposedError } from "./errors.js";
-import type { Host } from "./host.js";
+import type { Host, Steps } from "./host.js";
 import { typeOf, type TensorType } from "./tensor.js";
 
 // Engines without explicit resource management have no such symbols; the classes work all the same.
@@ -108,8 +108,9 @@ export function made<T extends WireObject | number | null>(
   method: EngineMethod,
   args: unknown[],
   signal?: AbortSignal,
+  steps?: Steps,
 ): Promise<T> {
-  return abortable(host.call<T>(method, args), signal, (object) =>
+  return abortable(host.call<T>(method, args, [], steps), signal, (object) =>
     host.call("release", [typeof object === "number" ? object : object?.id]),
   );
 }

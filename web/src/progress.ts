@@ -1,3 +1,5 @@
+import type { Steps } from "./host.js";
+
 export interface ProgressEvent {
   phase: "load" | "calibrate" | "quantize" | "evaluate" | "compare";
   done: number;
@@ -37,6 +39,15 @@ export class Progress {
       total: this.#total,
       ...(left >= 0 && done > 0 ? { etaMs: ((now - this.#begun) / done) * left } : {}),
     });
+  }
+
+  /** Of an algorithm that works on what the data have shown. */
+  steps(signal?: AbortSignal): Steps {
+    const told = (done: number, total: number) => {
+      if (this.#phase !== "quantize" || this.#total !== total) this.begin("quantize", total);
+      this.step(done);
+    };
+    return { told, signal };
   }
 
   end(done: number) {

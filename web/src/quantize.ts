@@ -6,6 +6,8 @@ import { made } from "./owned.js";
 import { Progress, type ProgressEvent } from "./progress.js";
 import { stagesOf, withOurNames } from "./recipe.js";
 
+type Finished = ConstructorParameters<typeof QuantizedModel>[1];
+
 export interface QuantizeOptions extends LoadOptions {
   /**
    * The quantized file is the same bytes on every machine and in the command line (`octavo quantize
@@ -21,7 +23,8 @@ export interface QuantizeOptions extends LoadOptions {
  * Compressor's call). Of `calibDataloader` the first `calibIteration` items are used, unless
  * `calibFunc` drives the calibration.
  * Aborting rejects with the signal's reason, at once if a worker does the work, else at the next
- * sample.
+ * sample. The worker then ends at its next sample or step of learned rounding; where memory cannot
+ * be shared (pages that are not cross-origin isolated), behind what it is at.
  */
 export async function quantizeModel(
   model: Source | Model,
@@ -49,7 +52,8 @@ export async function quantizeModel(
     release = () => host.call("release", [quantizer]);
     await data.calibrate(quantizer);
     progress.begin("quantize", 1);
-    const small = new QuantizedModel(host, await made(host, "finish", [quantizer], signal));
+    const finished = made<Finished>(host, "finish", [quantizer], signal, progress.steps(signal));
+    const small = new QuantizedModel(host, await finished);
     progress.end(1);
     return small;
   } finally {

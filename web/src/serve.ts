@@ -3,6 +3,9 @@ import { Engine, resultBuffers, type Loader } from "./engine.js";
 import { toDetail, type Answer, type Request } from "./host.js";
 import { isNode, nodeModule } from "./load.js";
 
+/** Steps are told no more often. */
+const stepMs = 50;
+
 export async function serve(loader: Loader) {
   let engine: Engine | undefined;
   const answer = async (request: Request, post: (a: Answer, t: Transferable[]) => void) => {
@@ -12,7 +15,15 @@ export async function serve(loader: Loader) {
         engine = await Engine.create(loader, request.wasm, request.threads);
         post({ id }, []);
       } else {
-        const result = engine!.call(request.method, request.args);
+        let told = -Infinity;
+        const result = engine!.call(request.method, request.args, (done, total) => {
+          const now = performance.now();
+          if (request.steps && (now - told > stepMs || done === total)) {
+            told = now;
+            post({ id, step: [done, total] }, []);
+          }
+          return !request.cancel || Atomics.load(request.cancel, 0) === 0;
+        });
         post({ id, result }, resultBuffers(result));
       }
     } catch (error) {
