@@ -117,8 +117,7 @@ class MatMulStep : public KernelStep {
       step->zero_b_ = b.quant->zero_point[0] - (step->flip_b_ ? 128 : 0);
       // Of the second pass, all of which is one value; the first is packed at each run.
       const int8_t none = 0;
-      step->pack_strips(step->packed_[0],
-                        [&](int64_t) { return WeightStrip<int8_t>{&none, product.dims.k, 0}; });
+      step->pack_strips(step->packed_[0], &none, 0, 0);
     }
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
     OCTAVO_ASSIGN(const Requantize requantize,
@@ -234,21 +233,20 @@ class MatMulStep : public KernelStep {
     if (!constant_b_ && !form_->wide && !product_.transposed_b) {
       pack_matrix(packed, reinterpret_cast<const uint8_t*>(b), k, flip_b_ ? 0x80 : 0);
     } else {
-      pack_strips(packed, [&](int64_t column) {
-        return product_.transposed_b ? WeightStrip<int8_t>{b + column * k, k, 1}
-                                     : WeightStrip<int8_t>{b + column, k, product_.dims.n};
-      });
+      const bool transposed = product_.transposed_b;
+      pack_strips(packed, b, transposed ? k : 1, transposed ? 1 : product_.dims.n);
     }
     fill_start(packed, form_->zero_point);
   }
-  // Both passes, from strip(column) of the first.
-  template <class Strip>
-  void pack_strips(PackedWeights& packed, const Strip& strip) const {
+  // Both passes, from the strips b + column * column_step.
+  void pack_strips(PackedWeights& packed, const int8_t* b, int64_t column_step,
+                   int64_t inner_step) const {
     const int64_t k = product_.dims.k;
     const int flip = flip_b_ && !constant_b_ ? 0x80 : 0;
     const auto zero = static_cast<int8_t>(-zero_b_ ^ flip);
     const auto at = [&](int64_t segment, int64_t column) {
-      return segment == 1 ? WeightStrip<int8_t>{&zero, k, 0} : strip(column);
+      return segment == 1 ? WeightStrip<int8_t>{&zero, k, 0}
+                          : WeightStrip<int8_t>{b + column * column_step, k, inner_step};
     };
     const auto pack_as = [&]<class T>() {
       if (flip == 0) return pack_columns<T>(packed, k, at);
