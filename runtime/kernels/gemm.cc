@@ -7,7 +7,7 @@
 
 namespace octavo::kernels {
 
-[[gnu::cold]] void layout_panels(const GemmTarget& target, PackedWeights& packed, PackingScope* packing) {
+void layout_panels(const GemmTarget& target, PackedWeights& packed, PackingScope* packing) {
   packed.lanes = target.lanes;
   packed.panels.clear();
   int64_t column = 0;
