@@ -21,11 +21,11 @@ namespace octavo::cli {
 namespace {
 
 struct Options {
-  std::string model, output, config_file, calib_data, calib_cache, journal, report;
+  std::string model, output, config_file, calib_data, journal, report;
   DataOptions data;
+  CalibrationOptions calibration;
   RunConfig run;
   std::string metric = "top1";
-  int64_t calib_iteration = 100;
   std::map<std::string, std::string> fields;  // of TuningConfig, given on the command line
   bool resume = false, json = false;
 };
@@ -136,8 +136,8 @@ Result<int> autotune_verb(const Options& options) {
   OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
   AutotuneOptions tune;
   tune.pool = session.pool;
-  if (!options.calib_cache.empty()) {
-    OCTAVO_ASSIGN(tune.calib_store, open_calibration_folder(options.calib_cache));
+  if (!options.calibration.cache.empty()) {
+    OCTAVO_ASSIGN(tune.calib_store, open_calibration_folder(options.calibration.cache));
   }
   tune.clock = [] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
@@ -161,7 +161,7 @@ Result<int> autotune_verb(const Options& options) {
     return EvalResult(evaluation.accuracy.share(), evaluation.median_ms);
   };
   OCTAVO_ASSIGN(const TuningResult result, autotune(loaded.model, config, eval_fn, calib.get(),
-                                                    options.calib_iteration, {}, tune));
+                                                    options.calibration.iteration, {}, tune));
   // Without success the nearest model is in the journal's recipe, but not what was asked for.
   int64_t file_bytes = 0;
   if (result.success) {
@@ -201,12 +201,7 @@ Verb add_autotune(CLI::App& app) {
   add_data_options(*verb, options->data, /*with_labels=*/true);
   verb->add_option("--calib-data", options->calib_data,
                    "Calibration data, read as --data is; else --data");
-  verb->add_option("--calib-iteration", options->calib_iteration,
-                   "Samples (batches) used for calibration")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  verb->add_option("--calib-cache", options->calib_cache,
-                   "Folder that keeps calibrations: the same model and data are not run again");
+  add_calibration_options(*verb, options->calibration);
   verb->add_option("--metric", options->metric,
                    "Share of samples whose label scores best, or among the best 5")
       ->check(CLI::IsMember({"top1", "top5"}))

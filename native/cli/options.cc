@@ -61,6 +61,14 @@ void add_data_options(CLI::App& app, DataOptions& options, bool with_labels, boo
       ->check(CLI::NonNegativeNumber);
 }
 
+void add_calibration_options(CLI::App& app, CalibrationOptions& options) {
+  app.add_option("--calib-iteration", options.iteration, "Samples (batches) used for calibration")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--calib-cache", options.cache,
+                 "Folder that keeps calibrations: the same model and data are not run again");
+}
+
 Result<std::unique_ptr<Dataset>> open_data(const DataOptions& options, const Graph& graph) {
   OCTAVO_ASSIGN(PreprocessConfig preprocess, parse_preprocess(options.preprocess));
   return Dataset::open(

@@ -20,11 +20,12 @@ namespace {
 constexpr int64_t kCheckSamples = 20;
 
 struct Options {
-  std::string model, output, config_file, eval_data, eval_labels, calib_cache;
+  std::string model, output, config_file, eval_data, eval_labels;
   std::vector<std::string> stages;  // names
   DataOptions data;
+  CalibrationOptions calibration;
   RunConfig run;
-  int64_t calib_iteration = 100, eval_limit = 0;
+  int64_t eval_limit = 0;
   std::map<std::string, std::string> fields;  // given on the command line, as text
   std::vector<std::string> local;
   OnnxOptions onnx;
@@ -346,11 +347,12 @@ Result<int> quantize(const Options& options) {
     OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
     quantize_options.pool = session_options.pool;
     quantize_options.deterministic = options.deterministic;
-    if (!options.calib_cache.empty()) {
-      OCTAVO_ASSIGN(quantize_options.calib_store, open_calibration_folder(options.calib_cache));
+    if (!options.calibration.cache.empty()) {
+      OCTAVO_ASSIGN(quantize_options.calib_store,
+                    open_calibration_folder(options.calibration.cache));
     }
     // As many as there are, so that progress knows how many.
-    const int64_t iterations = std::min(options.calib_iteration, std::max<int64_t>(feeds, 1));
+    const int64_t iterations = std::min(options.calibration.iteration, std::max<int64_t>(feeds, 1));
     OCTAVO_ASSIGN(quantized, quantize_model(loaded.model, recipe, data.get(), iterations, {},
                                             quantize_options));
   }
@@ -423,12 +425,7 @@ Verb add_quantize(CLI::App& app) {
   verb->add_option("-o,--output", options->output, "Quantized model: .onnx (QDQ) or .octavo")
       ->required();
   add_data_options(*verb, options->data, /*with_labels=*/true, /*required=*/false);
-  verb->add_option("--calib-iteration", options->calib_iteration,
-                   "Samples (batches) used for calibration")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  verb->add_option("--calib-cache", options->calib_cache,
-                   "Folder that keeps calibrations: the same model and data are not run again");
+  add_calibration_options(*verb, options->calibration);
   CLI::Option* config =
       verb->add_option("--config", options->config_file, "JSON file; the flags below override it");
   std::string names;

@@ -61,6 +61,13 @@ struct DataOptions {
 void add_data_options(CLI::App& app, DataOptions& options, bool with_labels, bool required = true);
 Result<std::unique_ptr<Dataset>> open_data(const DataOptions& options, const Graph& graph);
 
+struct CalibrationOptions {
+  int64_t iteration = 100;
+  std::string cache;  // a folder, or none
+};
+/// --calib-iteration and --calib-cache.
+void add_calibration_options(CLI::App& app, CalibrationOptions& options);
+
 void add_json_flag(CLI::App& app, bool& json);
 /// Prints the verb's one object on stdout. Bytes that are no UTF-8 are replaced.
 void print_json(const Json& object);
