@@ -98,7 +98,8 @@ void WeightCacheFile::read() {
   const size_t most = (bytes.size() - sizeof header) / sizeof(Record);
   if (header.magic != kMagic || header.count > most) return;
   std::vector<Record> records(header.count);
-  std::memcpy(records.data(), bytes.data() + sizeof header, header.count * sizeof(Record));
+  const auto table = std::as_writable_bytes(std::span(records));
+  std::ranges::copy(bytes.subspan(sizeof header, table.size()), table.begin());
   if (hash_items(records) != header.hash) return;
   for (const Record& record : records) {
     if (record.offset % kAlignment != 0 || record.offset > bytes.size() ||
