@@ -86,8 +86,9 @@ void WeightCacheFile::read() {
     return;
   }
   const auto bytes = std::as_bytes(file->bytes);
-  const size_t prefix = std::min(bytes.size(), sizeof kMagic);
-  if (std::memcmp(bytes.data(), kMagic.data(), std::min(prefix, sizeof kMagic - 2)) != 0) {
+  // The magic without the number of the order; of a file that was cut off, what is left.
+  const auto prefix = bytes.first(std::min(bytes.size(), sizeof kMagic - 2));
+  if (!std::ranges::equal(prefix, std::as_bytes(std::span(kMagic)).first(prefix.size()))) {
     is_foreign_ = true;
     problem_ = concat("'", path_, "' is no file of packed weights; it is left as it is");
     return;
