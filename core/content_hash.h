@@ -6,6 +6,8 @@
 #include <span>
 #include <string_view>
 
+#include "runtime/hash.h"
+
 namespace octavo {
 
 class ContentHash {
@@ -25,10 +27,7 @@ class ContentHash {
     add(rest);
   }
   void add(std::string_view text) { add(std::as_bytes(std::span(text))); }
-  void add(uint64_t word) {
-    state_ = (state_ ^ word) * 0x9FB21C651E98DF25ull;
-    state_ ^= state_ >> 32;
-  }
+  void add(uint64_t word) { state_ = mix(state_, word); }
   uint64_t value() const { return state_; }
 
  private:

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/backend.h"
+#include "runtime/hash.h"
 
 namespace octavo {
 
@@ -71,11 +72,5 @@ class PackedBlock {
   std::shared_ptr<void> memory_;
   bool is_filled_ = false;
 };
-
-/// One word more of a 64-bit hash.
-inline uint64_t mix(uint64_t hash, uint64_t word) {
-  hash = (hash ^ word) * 0x9FB21C651E98DF25ull;
-  return hash ^ hash >> 32;
-}
 
 }  // namespace octavo

@@ -4,27 +4,17 @@
 
 #include "core/tuning/tuner.h"
 #include "tests/random_loader.h"
+#include "tests/tuning_chain.h"
 
 namespace octavo {
 namespace {
-
-Model network() {
-  GraphBuilder b;
-  ValueId x = b.input("x", {1, 4, 6, 6});
-  for (const char* name : {"conv1", "conv2", "conv3"}) {
-    x = b.node(OpKind::kConv, {x, b.random(concat("w_", name), {4, 4, 1, 1})}, name);
-  }
-  x = b.node(OpKind::kFlatten, {x}, "flatten");
-  x = b.node(OpKind::kGemm, {x, b.random("w_fc", {5, 144}, 0.2f)}, "fc", {{"transB", int64_t{1}}});
-  return Model(std::make_shared<const Graph>(b.output(x).build()));
-}
 
 // What was tried, what became of it and what is best, in words; or an error.
 std::string trials_of(const std::string& options) {
   const auto config = TuningConfig::from_json(concat("{", options, "}"));
   EXPECT_TRUE(config) << options << ": " << config.error().to_string();
   if (!config) return "";
-  const Model model = network();
+  const Model model(std::make_shared<const Graph>(tuning_chain(6)));
   RandomLoader data(model.graph(), 4);
   double time = 0;
   AutotuneOptions tuning;
@@ -35,8 +25,7 @@ std::string trials_of(const std::string& options) {
     double accuracy = 0.5, latency = 2;
     for (const auto& [name, cost] :
          {std::pair{"conv1", 0.006}, {"conv2", 0.002}, {"conv3", 0.001}, {"fc", 0.0005}}) {
-      const auto node = std::ranges::find(made.graph().nodes, name, &Node::name);
-      const QuantParams* quant = made.graph().value(node->inputs[1]).quant.get();
+      const QuantParams* quant = weight_quant(made, name);
       if (quant == nullptr) continue;
       accuracy -= quant->per_tensor() ? cost / 10 : cost;
       latency -= quant->per_tensor() ? 0.1 : 0.2;

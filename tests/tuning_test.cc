@@ -7,28 +7,12 @@
 #include "core/tuning/journal.h"
 #include "core/tuning/strategy.h"
 #include "tests/random_loader.h"
+#include "tests/tuning_chain.h"
 #include <nlohmann/json.hpp>
 
 namespace octavo {
 namespace {
 
-// conv1 -> conv2 -> conv3 -> flatten -> fc.
-Graph chain() {
-  GraphBuilder b;
-  ValueId x = b.input("x", {1, 4, 4, 4});
-  for (const char* name : {"conv1", "conv2", "conv3"}) {
-    x = b.node(OpKind::kConv, {x, b.random(concat("w_", name), {4, 4, 1, 1})}, name);
-  }
-  x = b.node(OpKind::kFlatten, {x}, "flatten");
-  x = b.node(OpKind::kGemm, {x, b.random("w_fc", {5, 64}, 0.2f)}, "fc", {{"transB", int64_t{1}}});
-  return b.output(x).build();
-}
-
-const QuantParams* weight_quant(const Model& model, const std::string& node) {
-  const auto found = std::ranges::find(model.graph().nodes, node, &Node::name);
-  if (found == model.graph().nodes.end()) return nullptr;
-  return model.graph().value(found->inputs[1]).quant.get();
-}
 bool is_quantized(const Model& model, const std::string& node) {
   return weight_quant(model, node) != nullptr;
 }
@@ -72,7 +56,7 @@ class TuningTest : public testing::Test {
     return {per_channel, per_tensor};
   }
 
-  Model model_{std::make_shared<const Graph>(chain())};
+  Model model_{std::make_shared<const Graph>(tuning_chain())};
   int evaluations_ = 0;
   int64_t samples_read_ = 0;
   double latency_ = 1;
@@ -172,7 +156,7 @@ TEST_F(TuningTest, AutoGoesOnToOtherRangesConservativeAndBasic) {
 
 // conv2's weights hold one that is far larger than the others.
 Model uneven_chain() {
-  Graph graph = chain();
+  Graph graph = tuning_chain();
   const auto conv2 = std::ranges::find(graph.nodes, "conv2", &Node::name);
   Tensor weights = GraphBuilder::random_tensor("w_conv2", {4, 4, 1, 1});
   weights.data<float>()[5] = 60;
