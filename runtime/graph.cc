@@ -4,6 +4,7 @@
 
 #include "runtime/limits.h"
 #include "runtime/op.h"
+#include "runtime/requantize.h"
 
 namespace octavo {
 
@@ -126,6 +127,14 @@ Status validate_quant(const Value& value) {
   for (const float scale : quant.scale) {
     if (!(scale > 0) || !std::isfinite(scale)) {
       return bad("scale ", scale, "; a scale must be positive and finite");
+    }
+  }
+  // 32 bits: biases, whose differences from a zero point would not fit.
+  const IntRange range = value.dtype == DType::kI32 ? IntRange{0, 0} : quantized_range(value.dtype);
+  for (const int32_t zero_point : quant.zero_point) {
+    if (dtype_info(value.dtype).is_int && (zero_point < range.lo || zero_point > range.hi)) {
+      return bad("zero point ", zero_point, " is not of ", range.lo, " to ", range.hi, ", as ",
+                 dtype_name(value.dtype), " has them");
     }
   }
   if (quant.per_tensor()) {

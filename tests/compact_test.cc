@@ -78,5 +78,26 @@ TEST(Compact, DamagedFilesAreErrorsOrOtherGraphsNeverCrashes) {
   }
 }
 
+TEST(Compact, ZeroPointsThatTheirIntegersCannotHaveAreErrors) {
+  const auto read_with = [](DType dtype, int32_t zero_point) {
+    Graph graph = sample_graph();
+    Value& x = graph.value(graph.inputs[0]);
+    x.dtype = dtype;
+    x.quant = std::make_shared<const QuantParams>(QuantParams{{0.5f}, {zero_point}});
+    const auto bytes = write_compact(graph);
+    return bytes ? read_compact(*bytes, nullptr) : std::unexpected(bytes.error());
+  };
+  for (const auto& [dtype, good, bad] : {std::tuple{DType::kU8, 255, 256},
+                                         {DType::kI8, -128, -129},
+                                         {DType::kI16, 0, std::numeric_limits<int32_t>::min()},
+                                         {DType::kI32, 0, 1}}) {
+    EXPECT_TRUE(read_with(dtype, good)) << dtype_name(dtype);
+    const auto read = read_with(dtype, bad);
+    ASSERT_FALSE(read) << dtype_name(dtype);
+    EXPECT_EQ(read.error().code, ErrorCode::kInvalidModel);
+    EXPECT_EQ(read.error().tensor, "x");
+  }
+}
+
 }  // namespace
 }  // namespace octavo
