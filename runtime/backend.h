@@ -30,17 +30,19 @@ struct PlanGraph {
   bool is_static(ValueId id) const { return id != kNoValue && info(id).shape.is_static(); }
 };
 
-/// Nodes that become one step, in topological order. Outputs of the claim are its values that are
-/// used outside it (or watched, or graph outputs).
-struct Claim {
-  std::vector<NodeId> nodes;
-};
-
 /// In which layout a claim wants its activations (tensors of rank >= 3; the plan converts).
 enum class ClaimLayout : uint8_t {
   kPlain,
   kChannelsLast,
   kFollow,  // whatever the first non-constant input has, for inputs and outputs alike
+};
+
+/// Nodes that become one step, in topological order. Outputs of the claim are its values that are
+/// used outside it (or watched, or graph outputs).
+struct Claim {
+  std::vector<NodeId> nodes;
+  ClaimLayout layout = ClaimLayout::kPlain;
+  int rule = -1;  // which of the backend's own made it
 };
 
 struct StepContext {
@@ -81,7 +83,6 @@ class Backend {
   virtual std::string_view name() const = 0;
   /// Disjoint claims over nodes of which `available[node]` is true.
   virtual std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) = 0;
-  virtual ClaimLayout layout(const PlanGraph& graph, const Claim& claim) = 0;
   /// `layout` is settled: never kFollow. nullptr: it cannot after all; the last backend gets the
   /// nodes one by one, and what that one returns nullptr for runs by its reference.
   virtual Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,

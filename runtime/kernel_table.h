@@ -34,6 +34,15 @@ struct KernelDef {
 using FindKernel = const KernelDef* (*)(const PlanGraph& graph, const Node& node);
 inline constexpr bool kExact = true;
 
+/// Several nodes as one step: asked before single nodes get a row each. Rows are found by `find`.
+struct FusionDef {
+  /// Disjoint claims over nodes of which `available[node]` is true.
+  std::vector<Claim> (*claim)(const PlanGraph& graph, const std::vector<bool>& available,
+                              FindKernel find);
+  Result<std::unique_ptr<Step>> (*create)(const PlanGraph& graph, const Claim& claim, Layout layout,
+                                          FindKernel find);
+};
+
 namespace kernels {
 std::span<const KernelDef> conv_kernels();  // conv.cc: f32 and int8 convolution, depthwise
 std::span<const KernelDef> conv_transpose_kernels();  // conv_transpose.cc
@@ -48,6 +57,11 @@ std::span<const KernelDef> resize_kernels();     // resize.cc
 std::span<const KernelDef> recurrent_kernels();  // recurrent.cc: LSTM, GRU, RNN in f32
 /// fixed_order.cc: exact f32 convolution and matrix products, for make_deterministic_backend().
 std::span<const KernelDef> fixed_order_kernels();
+/// pointwise.cc: nodes that are one function of one number, perhaps behind a kernel that looks its
+/// results up in a table of it.
+FusionDef pointwise_fusion();
+FusionDef
+dequantized_pool_fusion();  // pool.cc: an average pool that alone reads what it dequantizes
 }  // namespace kernels
 
 }  // namespace octavo

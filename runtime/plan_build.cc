@@ -90,10 +90,9 @@ Result<int> PlanImpl::slot_in(PlanGraph& plan_graph, ValueId value, Layout layou
   return to;
 }
 
-Layout PlanImpl::settle_layout(const PlanGraph& plan_graph, ClaimLayout wanted,
-                               const Claim& claim) const {
-  if (wanted == ClaimLayout::kPlain) return Layout::kPlain;
-  if (wanted == ClaimLayout::kChannelsLast) return Layout::kChannelsLast;
+Layout PlanImpl::settle_layout(const PlanGraph& plan_graph, const Claim& claim) const {
+  if (claim.layout == ClaimLayout::kPlain) return Layout::kPlain;
+  if (claim.layout == ClaimLayout::kChannelsLast) return Layout::kChannelsLast;
   // kFollow: channels-last if the largest activation is, and all can be.
   int rank = -1;
   int64_t largest = -1;
@@ -204,10 +203,10 @@ bool PlanImpl::alias_slot(PlanGraph& plan_graph, const Node& node, int from, Lay
 
 Status PlanImpl::add_reference(PlanGraph& plan_graph, const Node& node) {
   const OpDef& op = *find_op(node.kind);
-  const Claim claim{{static_cast<NodeId>(&node - graph_.nodes.data())}};
   const Layout layout = settle_layout(
-      plan_graph, op.layout == LayoutRule::kAgnostic ? ClaimLayout::kFollow : ClaimLayout::kPlain,
-      claim);
+      plan_graph,
+      {{static_cast<NodeId>(&node - graph_.nodes.data())},
+       op.layout == LayoutRule::kAgnostic ? ClaimLayout::kFollow : ClaimLayout::kPlain});
   Entry entry{.kind = Entry::Kind::kReference, .node = &node, .op = &op};
   for (const ValueId id : node.inputs) {
     int slot = -1;
@@ -273,8 +272,7 @@ Status PlanImpl::add_unit(PlanGraph& plan_graph, const Unit& unit) {
     }
     return add_reference(plan_graph, node);
   }
-  const Layout layout =
-      settle_layout(plan_graph, unit.backend->layout(plan_graph, unit.claim), unit.claim);
+  const Layout layout = settle_layout(plan_graph, unit.claim);
   PackingScope packing(options_.weight_cache, plan_graph, unit.claim, unit.backend->name());
   plan_graph.packing = &packing;
   OCTAVO_ASSIGN(std::unique_ptr<Step> step, unit.backend->compile(plan_graph, unit.claim, layout));
@@ -283,7 +281,13 @@ Status PlanImpl::add_unit(PlanGraph& plan_graph, const Unit& unit) {
   if (step == nullptr) {  // it is the last backend's, and that one's references'
     Backend* const next =
         unit.backend == options_.backends.back() ? nullptr : options_.backends.back();
-    for (const NodeId n : unit.claim.nodes) OCTAVO_TRY(add_unit(plan_graph, {Claim{{n}}, next}));
+    for (const NodeId n : unit.claim.nodes) {
+      std::vector<bool> only(graph_.nodes.size(), false);
+      only[static_cast<size_t>(n)] = true;
+      Unit one{Claim{{n}}, next};
+      if (next != nullptr) one.claim = next->claim(plan_graph, only).front();
+      OCTAVO_TRY(add_unit(plan_graph, one));
+    }
     return {};
   }
   packing.keep();

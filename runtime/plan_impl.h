@@ -64,7 +64,7 @@ class PlanImpl final : public Plan {
   bool add_alias(PlanGraph& plan_graph, const Node& node);
   bool add_permuted(PlanGraph& plan_graph, const Node& node);
   bool alias_slot(PlanGraph& plan_graph, const Node& node, int from, Layout layout);
-  Layout settle_layout(const PlanGraph& plan_graph, ClaimLayout wanted, const Claim& claim) const;
+  Layout settle_layout(const PlanGraph& plan_graph, const Claim& claim) const;
   Result<int> slot_in(PlanGraph& plan_graph, ValueId value, Layout layout);
   Result<int> constant_slot(const PlanGraph& plan_graph, ValueId value, Layout layout, int rank);
   int new_output_slot(PlanGraph& plan_graph, ValueId value, Layout layout);

@@ -1,12 +1,10 @@
-// The portable backend: one node a claim, or several that are one function of one number. A node
-// runs the first row of the kernel table that supports it, with half-precision values widened to
-// float32 if need be; without one, the plan runs the operator's reference function.
+// The portable backend: one node a claim, or several that a fusion takes together. A node runs the
+// first row of the kernel table that supports it, with half-precision values widened to float32 if
+// need be; without one, the plan runs the operator's reference function.
 
 #include <algorithm>
 
 #include "runtime/kernels/half.h"
-#include "runtime/kernels/pointwise.h"
-#include "runtime/kernels/pool.h"
 
 namespace octavo {
 namespace {
@@ -58,6 +56,8 @@ ClaimLayout reference_layout(const PlanGraph& graph, const Node& node) {
   return ClaimLayout::kFollow;
 }
 
+const FusionDef kFusions[] = {kernels::pointwise_fusion(), kernels::dequantized_pool_fusion()};
+
 class PortableBackend : public Backend {
  public:
   /// nullptr: reference functions only.
@@ -68,43 +68,23 @@ class PortableBackend : public Backend {
   std::vector<Claim> claim(const PlanGraph& graph, const std::vector<bool>& available) override {
     std::vector<Claim> claims;
     std::vector<bool> left = available;
-    const auto take = [&](std::vector<Claim> some) {
-      for (Claim& claim : some) {
+    for (int rule = 0; find_ == find_kernel<false> && rule < std::ssize(kFusions); ++rule) {
+      for (Claim& claim : kFusions[rule].claim(graph, left, find_)) {
         for (const NodeId node : claim.nodes) left[static_cast<size_t>(node)] = false;
+        claim.rule = rule;
         claims.push_back(std::move(claim));
       }
-    };
-    if (find_ == find_kernel<false>) {
-      take(kernels::pointwise_claims(graph, available, find_));
-      take(kernels::dequantized_pool_claims(graph, left));
     }
     for (size_t i = 0; i < graph.graph.nodes.size(); ++i) {
-      if (left[i]) claims.push_back({{static_cast<NodeId>(i)}});
+      if (left[i])
+        claims.push_back({{static_cast<NodeId>(i)}, layout(graph, graph.graph.nodes[i])});
     }
     return claims;
   }
 
-  ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
-    if (is_dequantized_pool(graph, claim)) return ClaimLayout::kChannelsLast;
-    if (claim.nodes.size() > 1) {
-      const KernelDef* first = kernel_before_table(graph, claim);
-      return first != nullptr ? first->layout : ClaimLayout::kFollow;
-    }
-    const Node& node = graph.graph.node(claim.nodes.front());
-    if (find_ == nullptr) return reference_layout(graph, node);
-    const KernelDef* kernel = find_(graph, node);
-    if (kernel == nullptr) kernel = kernels::find_widened(graph, node, find_);
-    return kernel != nullptr ? kernel->layout : reference_layout(graph, node);
-  }
-
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
-    if (is_dequantized_pool(graph, claim)) {
-      return kernels::create_dequantized_pool(graph, claim, layout);
-    }
-    if (claim.nodes.size() > 1) {
-      return kernels::create_pointwise(graph, claim, kernel_before_table(graph, claim));
-    }
+    if (claim.rule >= 0) return kFusions[claim.rule].create(graph, claim, layout, find_);
     const Node& node = graph.graph.node(claim.nodes.front());
     if (find_ == nullptr) return nullptr;
     const KernelDef* kernel = find_(graph, node);
@@ -115,15 +95,11 @@ class PortableBackend : public Backend {
   }
 
  private:
-  // No function of one number begins with DequantizeLinear.
-  static bool is_dequantized_pool(const PlanGraph& graph, const Claim& claim) {
-    return claim.nodes.size() > 1 &&
-           graph.graph.node(claim.nodes.front()).kind == OpKind::kDequantizeLinear;
-  }
-  // Of the first of several nodes, if the others are a table that its kernel ends with.
-  const KernelDef* kernel_before_table(const PlanGraph& graph, const Claim& claim) const {
-    const KernelDef* kernel = find_(graph, graph.graph.node(claim.nodes.front()));
-    return kernel != nullptr && kernel->create_with_table != nullptr ? kernel : nullptr;
+  ClaimLayout layout(const PlanGraph& graph, const Node& node) const {
+    if (find_ == nullptr) return reference_layout(graph, node);
+    const KernelDef* kernel = find_(graph, node);
+    if (kernel == nullptr) kernel = kernels::find_widened(graph, node, find_);
+    return kernel != nullptr ? kernel->layout : reference_layout(graph, node);
   }
 
   FindKernel find_;

@@ -111,7 +111,7 @@ class KernelCase {
     plan.is_watched.assign(graph.values.size(), false);
     const auto backend = make_portable_backend();
     const auto claims = backend->claim(plan, {true});
-    const ClaimLayout wanted = backend->layout(plan, claims[0]);
+    const ClaimLayout wanted = claims[0].layout;
     if (wanted != ClaimLayout::kFollow) {
       layout = wanted == ClaimLayout::kPlain ? Layout::kPlain : Layout::kChannelsLast;
     }

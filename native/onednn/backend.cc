@@ -25,7 +25,7 @@ class PrimitivesBackend final : public Backend {
       const Node& node = graph.graph.node(id);
       const PrimitiveDef* row = find(graph, node);
       if (row == nullptr || !(claim_all_ || pays(graph, node))) continue;
-      Claim claim{{id}};
+      Claim claim{{id}, row->layout};
       if (row->create_with_tail != nullptr) {
         for (const NodeId next : find_tail(graph, readers, id, left)) claim.nodes.push_back(next);
       }
@@ -33,11 +33,6 @@ class PrimitivesBackend final : public Backend {
       claims.push_back(std::move(claim));
     }
     return claims;
-  }
-
-  ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
-    const DeviceScope scope(device_);
-    return find(graph, graph.graph.node(claim.nodes.front()))->layout;
   }
 
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,

@@ -210,12 +210,6 @@ class GraphBackend final : public Backend {
     return claims;
   }
 
-  ClaimLayout layout(const PlanGraph& graph, const Claim& claim) override {
-    const bool conv = std::ranges::any_of(
-        claim.nodes, [&](NodeId n) { return graph.graph.node(n).kind == OpKind::kConv; });
-    return conv ? ClaimLayout::kChannelsLast : ClaimLayout::kPlain;
-  }
-
   Result<std::unique_ptr<Step>> compile(const PlanGraph& graph, const Claim& claim,
                                         Layout layout) override {
     const DeviceScope scope(device_);
@@ -287,7 +281,10 @@ class GraphBackend final : public Backend {
       together.merge(nodes);
     }
     if (!whole) return Claim{};
-    return Claim{{together.begin(), together.end()}};
+    const bool conv = std::ranges::any_of(
+        together, [&](NodeId n) { return graph.graph.node(n).kind == OpKind::kConv; });
+    return Claim{{together.begin(), together.end()},
+                 conv ? ClaimLayout::kChannelsLast : ClaimLayout::kPlain};
   }
 
   std::shared_ptr<Device> device_;

@@ -1,5 +1,6 @@
-#include "runtime/kernels/pointwise.h"
-
+// Functions of one number: 8-bit integers through a table of 256 entries, floats block by block.
+// Several nodes that amount to one such function, as x * sigmoid(x), are one step, and with a
+// kernel in front that looks its results up while they are in the cache, one step with that.
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -300,10 +301,15 @@ constexpr auto kRows = [] {
   return rows;
 }();
 
-}  // namespace
+// The row that runs the node, if it can end with a table.
+const KernelDef* kernel_before_table(const PlanGraph& graph, NodeId id, FindKernel find) {
+  const KernelDef* kernel = find(graph, graph.graph.node(id));
+  return kernel != nullptr && kernel->create_with_table != nullptr ? kernel : nullptr;
+}
 
-std::span<const KernelDef> pointwise_kernels() { return kRows; }
-
+// Runs of two or more available nodes that compute a function of one tensor's elements, with no
+// result between them used or watched elsewhere; and those of them, or single nodes, that follow a
+// node whose kernel ends with a table, together with that node.
 std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bool>& available,
                                     FindKernel find) {
   const Readers readers(graph);
@@ -323,16 +329,16 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
     return !all.empty() && readers.only(value, all.first(1)) && is_free(all[0]) ? all[0] : -1;
   };
   // The free node that computes the value for these nodes alone and can end with their table.
-  const auto looks_up = [&](ValueId value, std::span<const NodeId> nodes) -> NodeId {
+  const auto looks_up = [&](ValueId value, std::span<const NodeId> nodes) {
     const NodeId id = writer[static_cast<size_t>(value)];
-    if (id < 0 || !is_free(id) || int8_params(graph, value) == nullptr) return -1;
-    const KernelDef* kernel = find(graph, graph.graph.node(id));
-    const bool can = kernel != nullptr && kernel->create_with_table != nullptr;
-    return can && readers.only(value, nodes) ? id : -1;
+    return id >= 0 && is_free(id) && int8_params(graph, value) != nullptr &&
+                   readers.only(value, nodes) && kernel_before_table(graph, id, find) != nullptr
+               ? id
+               : -1;
   };
   std::vector<Claim> claims;
   for (size_t n = 0; n < available.size(); ++n) {
-    Claim claim{{static_cast<NodeId>(n)}};
+    Claim claim{{static_cast<NodeId>(n)}, ClaimLayout::kFollow};
     const Node& first = graph.graph.nodes[n];
     if (!is_free(claim.nodes.front())) continue;
     const ValueId source = source_of(graph, first);
@@ -346,6 +352,7 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
     }
     if (const NodeId before = looks_up(source, claim.nodes); before >= 0) {
       claim.nodes.insert(claim.nodes.begin(), before);
+      claim.layout = kernel_before_table(graph, before, find)->layout;
     }
     if (claim.nodes.size() < 2) continue;
     for (const NodeId id : claim.nodes) taken[static_cast<size_t>(id)] = true;
@@ -355,11 +362,11 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
 }
 
 [[gnu::cold]] Result<std::unique_ptr<Step>> create_pointwise(const PlanGraph& graph,
-                                                             const Claim& claim,
-                                                             const KernelDef* kernel) {
+                                                             const Claim& claim, Layout,
+                                                             FindKernel find) {
   std::vector<const Node*> nodes;
   for (const NodeId id : claim.nodes) nodes.push_back(&graph.graph.node(id));
-  if (kernel != nullptr) {
+  if (const KernelDef* kernel = kernel_before_table(graph, claim.nodes.front(), find)) {
     const std::span<const Node* const> functions = std::span(nodes).subspan(1);
     OCTAVO_ASSIGN(const ByteTable table, tabulate_all(graph, nodes.front()->output(0), functions));
     OCTAVO_ASSIGN(std::unique_ptr<Step> step,
@@ -373,5 +380,10 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
   step->kernel = int8 ? "table_int8" : "pointwise_f32";
   return step;
 }
+
+}  // namespace
+
+std::span<const KernelDef> pointwise_kernels() { return kRows; }
+FusionDef pointwise_fusion() { return {pointwise_claims, create_pointwise}; }
 
 }  // namespace octavo::kernels

@@ -61,14 +61,14 @@ class PoolStep : public KernelStep {
     return step;
   }
 
-  /// Of a node that reads what `dequantize` writes: the step reads the integers.
+  /// Of two nodes, DequantizeLinear and its reader: the step reads the integers.
   [[gnu::cold]] static Result<std::unique_ptr<Step>> create_dequantized(const PlanGraph& graph,
-                                                                        const Node& dequantize,
-                                                                        const Node& node,
-                                                                        Layout layout) {
-    OCTAVO_ASSIGN(std::unique_ptr<Step> made, create(graph, node, layout));
+                                                                        const Claim& claim,
+                                                                        Layout layout, FindKernel) {
+    const ValueId x = graph.graph.node(claim.nodes[0]).input(0);
+    OCTAVO_ASSIGN(std::unique_ptr<Step> made,
+                  create(graph, graph.graph.node(claim.nodes[1]), layout));
     auto* step = static_cast<PoolStep*>(made.get());
-    const ValueId x = dequantize.input(0);
     step->inputs = {x};
     step->type_in_ = type_of(graph, x);
     step->dequantized_ = *int8_params(graph, x);
@@ -246,12 +246,8 @@ constexpr KernelDef kKernels[] = {
     {"average_pool", OpKind::kGlobalAveragePool, kNhwc, has_kernel, PoolStep::create, kExact},
 };
 
-}  // namespace
-
-std::span<const KernelDef> pool_kernels() { return kKernels; }
-
 std::vector<Claim> dequantized_pool_claims(const PlanGraph& graph,
-                                           const std::vector<bool>& available) {
+                                           const std::vector<bool>& available, FindKernel) {
   const Readers readers(graph);
   std::vector<Claim> claims;
   for (size_t n = 0; n < available.size(); ++n) {
@@ -266,17 +262,18 @@ std::vector<Claim> dequantized_pool_claims(const PlanGraph& graph,
     const Node& node = graph.graph.node(next[0]);
     if (ops::is_average_pool(node.kind) && has_kernel(graph, node) &&
         readers.only(dequantize.output(0), next)) {
-      claims.push_back({{static_cast<NodeId>(n), next[0]}});
+      claims.push_back({{static_cast<NodeId>(n), next[0]}, kNhwc});
     }
   }
   return claims;
 }
 
-[[gnu::cold]] Result<std::unique_ptr<Step>> create_dequantized_pool(const PlanGraph& graph,
-                                                                    const Claim& claim,
-                                                                    Layout layout) {
-  return PoolStep::create_dequantized(graph, graph.graph.node(claim.nodes[0]),
-                                      graph.graph.node(claim.nodes[1]), layout);
+}  // namespace
+
+std::span<const KernelDef> pool_kernels() { return kKernels; }
+
+FusionDef dequantized_pool_fusion() {
+  return {dequantized_pool_claims, PoolStep::create_dequantized};
 }
 
 }  // namespace octavo::kernels

@@ -3,9 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
-
-#include "runtime/backend.h"
 
 namespace octavo::kernels {
 
@@ -41,12 +38,5 @@ void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& win
 /// `x` on); `channels` of them, `stride` bytes from one output pixel to the next.
 void max_of_columns(PoolType type, const void* x, std::span<const PoolAxis> axes, int64_t channels,
                     void* y, int64_t stride);
-
-/// Pairs of available nodes: DequantizeLinear and the average pool that alone reads its result.
-std::vector<Claim> dequantized_pool_claims(const PlanGraph& graph,
-                                           const std::vector<bool>& available);
-/// The step of such a claim, for channels-last activations.
-Result<std::unique_ptr<Step>> create_dequantized_pool(const PlanGraph& graph, const Claim& claim,
-                                                      Layout layout);
 
 }  // namespace octavo::kernels
