@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "runtime/ceil_div.h"
+
 namespace octavo {
 namespace {
 
@@ -20,8 +22,6 @@ struct Header {
 struct Record {
   uint64_t key, offset, bytes, hash;
 };
-
-size_t round_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 // Eight hashes of every eighth word, so that the processor works on all at once: as fast as memory.
 uint64_t hash_of(const void* data, size_t bytes) {
@@ -157,10 +157,10 @@ void WeightCacheFile::save() {
   std::erase_if(packings_, [](const auto& entry) { return !entry.second.is_used; });
   if (made_ == 0 || is_foreign_) return;
   std::vector<Record> records;
-  size_t at = round_up(sizeof(Header) + packings_.size() * sizeof(Record));
+  size_t at = round_up(sizeof(Header) + packings_.size() * sizeof(Record), kAlignment);
   for (const auto& [key, packing] : packings_) {
     records.push_back({key, at, packing.bytes, hash_of(packing.data.get(), packing.bytes)});
-    at += round_up(packing.bytes);
+    at += round_up(packing.bytes, kAlignment);
   }
   const Header header = {kMagic, records.size(), hash_items(records)};
   constexpr std::array<uint8_t, kAlignment> kZeros = {};
@@ -168,8 +168,9 @@ void WeightCacheFile::save() {
   size_t written = 0;
   const auto put = [&](const void* data, size_t bytes) {
     parts.emplace_back(static_cast<const uint8_t*>(data), bytes);
-    parts.emplace_back(kZeros.data(), round_up(written + bytes) - written - bytes);
-    written = round_up(written + bytes);
+    const size_t end = round_up(written + bytes, kAlignment);
+    parts.emplace_back(kZeros.data(), end - written - bytes);
+    written = end;
   };
   parts.emplace_back(reinterpret_cast<const uint8_t*>(&header), written = sizeof header);
   put(records.data(), records.size() * sizeof(Record));

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/ceil_div.h"
+
 namespace octavo {
 namespace {
 
@@ -27,8 +29,6 @@ class SpinLock {
  private:
   std::atomic_flag& busy_;
 };
-
-size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 #include "runtime/kernels/half.h"
 
+#include "runtime/ceil_div.h"
 #include "runtime/kernels/kernel_step.h"
 
 namespace octavo::kernels {
@@ -7,8 +8,6 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // elements that are worth another thread
 constexpr int64_t kAlignment = 64;
-
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 void widen_view(const TensorView& from, float* to, ThreadPool* pool) {
   const auto* x = from.as<const uint16_t>();
@@ -88,7 +87,7 @@ class WidenedStep final : public Step {
         to.push_back(widened.originals[static_cast<size_t>(id)]);
         const TensorInfo& info = graph.info(to.back());
         taps.push_back({is_half(info.dtype), inner_scratch_});
-        if (taps.back().is_half) inner_scratch_ += aligned(info.shape.elements() * 4);
+        if (taps.back().is_half) inner_scratch_ += round_up(info.shape.elements() * 4, kAlignment);
       }
     };
     place(inner_->inputs, inputs, input_taps_);

@@ -21,6 +21,7 @@
 #include <limits>
 
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/ceil_div.h"
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/gemm.h"
 #include "runtime/kernels/simd-inl.h"
@@ -231,9 +232,6 @@ constexpr int64_t kBlockBytes = 512 << 10;
 // U has four times the weights' bytes. Larger ones are not read fast enough: 512 to 512 channels
 // take as long as the direct sum on 7x7 pixels.
 constexpr int64_t kMostWeightBytes = 16 << 20;
-
-int64_t ceil_div(int64_t value, int64_t by) { return (value + by - 1) / by; }
-int64_t round_up(int64_t value, int64_t step) { return ceil_div(value, step) * step; }
 
 int64_t tiles_of(const ops::ConvShape& shape) {
   return shape.batch * ceil_div(shape.out[1], kOut) * ceil_div(shape.out[2], kOut);
