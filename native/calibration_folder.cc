@@ -31,9 +31,7 @@ class CalibrationFolder final : public CalibrationStore {
 }  // namespace
 
 Result<std::shared_ptr<CalibrationStore>> open_calibration_folder(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) return fail(ErrorCode::kIo, "cannot make the folder '", path, "': ", error.message());
+  OCTAVO_TRY(make_folder(path));
   return std::make_shared<CalibrationFolder>(path);
 }
 

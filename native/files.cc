@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 namespace octavo {
 namespace {
@@ -78,6 +79,22 @@ bool is_same_file(const std::string& a, const std::string& b) {
   struct stat first{}, second{};
   return ::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 &&
          first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+Status make_folder(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (!error) return {};
+  return fail(ErrorCode::kIo, "cannot make the folder '", path, "': ", error.message());
+}
+
+Status check_writable(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  if (::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0) {
+    return io_error(path, "cannot write");
+  }
+  if (std::filesystem::is_directory(path)) return fail(ErrorCode::kIo, "'", path, "' is a folder");
+  return {};
 }
 
 Status write_file(const std::string& path, std::span<const uint8_t> bytes) {

@@ -45,6 +45,12 @@ class InputFile {
 /// Whether both paths name the same existing file (links followed).
 bool is_same_file(const std::string& a, const std::string& b);
 
+/// With the folders above it; no error if it is there.
+Status make_folder(const std::string& path);
+
+/// Whether write_file(path) has a folder that may be written to: to be asked before long work.
+Status check_writable(const std::string& path);
+
 /// Writes to a temporary name in the same folder, then renames.
 Status write_file(const std::string& path, std::span<const uint8_t> bytes);
 /// The same, of bytes that lie in several places.

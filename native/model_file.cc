@@ -97,13 +97,9 @@ Result<LoadedModel> load_model(const std::string& path, bool optimize) {
                      static_cast<int64_t>(file.bytes.size()) + external.total_bytes()};
 }
 
-bool has_model_extension(const std::string& path) {
-  return path.ends_with(".onnx") || path.ends_with(".octavo");
-}
-
 Result<int64_t> save_model(const Model& model, const std::string& path,
                            const OnnxOptions& options) {
-  if (!has_model_extension(path)) {
+  if (!path.ends_with(".onnx") && !path.ends_with(".octavo")) {
     return fail(ErrorCode::kInvalidArgument, "the name of a model file ends in .onnx or .octavo; '",
                 path, "' does not");
   }

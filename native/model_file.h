@@ -16,10 +16,8 @@ struct LoadedModel {
 /// with links followed, lie in the model's folder. Errors name the file.
 Result<LoadedModel> load_model(const std::string& path, bool optimize = true);
 
-/// Whether the name ends in .onnx or .octavo, which decides the format.
-bool has_model_extension(const std::string& path);
-/// Writes the format of the name's extension, under a temporary name first. Returns the file's
-/// size in bytes.
+/// Writes the format of the name's ending (.onnx or .octavo), under a temporary name first. Returns
+/// the file's size in bytes.
 Result<int64_t> save_model(const Model& model, const std::string& path,
                            const OnnxOptions& options = {});
 

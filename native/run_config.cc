@@ -30,11 +30,13 @@ std::span<const RunConfig::Field> RunConfig::fields() {
       {.name = "hint",
        .help = "latency: one request at a time on all threads; throughput: one on each thread",
        .text = &RunConfig::hint,
-       .choices = {"latency", "throughput"}},
+       .choices = {"latency", "throughput"},
+       .everywhere = false},
       {.name = "weight_cache",
        .help = "File that keeps the weights in the kernels' order from one session to the next and "
                "for all processes; made if it is missing or is another model's",
-       .text = &RunConfig::weight_cache},
+       .text = &RunConfig::weight_cache,
+       .everywhere = false},
   };
   return kFields;
 }

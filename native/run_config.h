@@ -24,6 +24,7 @@ struct RunConfig {
     std::string RunConfig::* text = nullptr;  // or
     int RunConfig::* number = nullptr;        // from 0 to 1024
     std::vector<const char*> choices = {};    // none: any text
+    bool everywhere = true;                   // false: only some verbs of the command line have it
   };
   static std::span<const Field> fields();
 

@@ -33,13 +33,7 @@ struct Options {
 Result<TuningConfig> make_config(const Options& options) {
   TuningConfig config;
   if (!options.config_file.empty()) {
-    OCTAVO_ASSIGN(const MappedFile file, map_file(options.config_file));
-    auto parsed = TuningConfig::from_json(
-        {reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
-    if (!parsed) {
-      return fail(parsed.error().code, "'", options.config_file, "': ", parsed.error().message);
-    }
-    config = *std::move(parsed);
+    OCTAVO_ASSIGN(config, read_config<TuningConfig>(options.config_file));
   }
   for (const OptionDef& option : TuningConfig::fields()) {
     const auto given = options.fields.find(option.name);
@@ -110,14 +104,11 @@ void print_result(const Options& options, const TuningConfig& config, const Tuni
 }
 
 Result<int> autotune_verb(const Options& options) {
-  const TuningConfig config = [&] {
-    auto made = make_config(options);
-    if (!made) throw CLI::ValidationError("--config", made.error().message);
-    return *std::move(made);
-  }();
-  if (!has_model_extension(options.output)) {
-    throw CLI::ValidationError("--output",
-                               concat("'", options.output, "' must end in .onnx or .octavo"));
+  OCTAVO_ASSIGN(const TuningConfig config, make_config(options));
+  OCTAVO_TRY(check_output("--output", options.output, kModelEndings,
+                          {options.model, options.data.path, options.calib_data}));
+  if (!options.report.empty()) {
+    OCTAVO_TRY(check_output("--report", options.report, kReportEndings, {options.config_file}));
   }
   if (options.resume && options.journal.empty()) {
     throw CLI::ValidationError("--resume", "name the journal to go on with: --journal FILE");

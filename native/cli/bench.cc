@@ -340,7 +340,7 @@ Verb add_bench(CLI::App& app) {
   verb->add_option("--input", options->inputs, "NAME=FILE.npy instead of random numbers");
   verb->add_option("--seed", options->seed, "Of the random inputs")->capture_default_str();
   verb->add_flag("--per-op", options->per_op, "Also the time of each step");
-  add_run_options(*verb, options->run, {.hint = true, .weight_cache = true});
+  add_run_options(*verb, options->run, {"hint", "weight_cache"});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return bench(*options); }};
 }

@@ -49,14 +49,12 @@ Result<int> compare_verb(const Options& options) {
   Comparison comparison;
   {
     Progress progress("compare");
-    QuantizeOptions run;
+    OCTAVO_ASSIGN(QuantizeOptions run, make_quantize_options(options.run));
     // The data loader does not tell its size, but we know it.
     run.progress = [&](int64_t done, int64_t total) {
-      progress.update(done, total > 0 ? total : (data->size() + data->batch() - 1) / data->batch());
+      progress.update(done, total > 0 ? total : data->feeds());
       return true;
     };
-    OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
-    run.pool = session_options.pool;
     OCTAVO_ASSIGN(comparison, compare(a.model, b.model, *data, run));
   }
   std::vector<TensorComparison>& tensors = comparison.tensors;

@@ -1,11 +1,11 @@
 // octavo eval: accuracy on labelled data.
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
 #include "native/evaluate.h"
+#include "native/files.h"
 #include "native/model_file.h"
 #include "native/npy.h"
 
@@ -18,13 +18,6 @@ struct Options {
   RunConfig run;
   bool json = false;
 };
-
-Status make_folder(const std::string& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (!error) return {};
-  return fail(ErrorCode::kIo, "cannot make the folder '", folder, "': ", error.message());
-}
 
 /// Batches joined along their first axis. The last one may be filled up with repeats of a sample.
 Status save_batches(const std::string& path, std::span<const Tensor> batches, int64_t samples) {

@@ -14,10 +14,10 @@ std::string flag_name(std::string_view option) {
   return name;
 }
 
-void add_run_options(CLI::App& app, RunConfig& options, RunOptions which) {
+void add_run_options(CLI::App& app, RunConfig& options,
+                     std::initializer_list<std::string_view> more) {
   for (const RunConfig::Field& field : RunConfig::fields()) {
-    if (!which.hint && field.text == &RunConfig::hint) continue;
-    if (!which.weight_cache && field.text == &RunConfig::weight_cache) continue;
+    if (!field.everywhere && !std::ranges::contains(more, field.name)) continue;
     const std::string flag = flag_name(field.name);
     if (field.text != nullptr) {
       CLI::Option* option = app.add_option(flag, options.*field.text, field.help);
@@ -67,6 +67,28 @@ void add_calibration_options(CLI::App& app, CalibrationOptions& options) {
       ->capture_default_str();
   app.add_option("--calib-cache", options.cache,
                  "Folder that keeps calibrations: the same model and data are not run again");
+}
+
+Result<QuantizeOptions> make_quantize_options(const RunConfig& run) {
+  OCTAVO_ASSIGN(const SessionOptions session, make_session_options(run));
+  QuantizeOptions options;
+  options.pool = session.pool;
+  return options;
+}
+
+Status check_output(const std::string& flag, const std::string& path,
+                    const std::array<const char*, 2>& endings,
+                    std::initializer_list<std::string> inputs) {
+  if (std::ranges::none_of(endings, [&](const char* end) { return path.ends_with(end); })) {
+    throw CLI::ValidationError(flag,
+                               concat("'", path, "' must end in ", endings[0], " or ", endings[1]));
+  }
+  for (const std::string& input : inputs) {
+    if (is_same_file(path, input)) {
+      throw CLI::ValidationError(flag, concat("'", path, "' is an input file"));
+    }
+  }
+  return check_writable(path);
 }
 
 Result<std::unique_ptr<Dataset>> open_data(const DataOptions& options, const Graph& graph) {

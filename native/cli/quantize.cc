@@ -1,7 +1,6 @@
 // octavo quantize: float model and calibration data in, quantized model out.
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -9,7 +8,6 @@
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
 #include "native/evaluate.h"
-#include "native/files.h"
 #include "native/model_file.h"
 #include "runtime/op.h"
 
@@ -100,15 +98,7 @@ void set_local(std::span<ConfigView> views, const std::string& text) {
 
 Result<Recipe> start_recipe(const Options& options) {
   Recipe recipe;
-  if (!options.config_file.empty()) {
-    OCTAVO_ASSIGN(const MappedFile file, map_file(options.config_file));
-    auto parsed =
-        Recipe::from_json({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
-    if (!parsed) {
-      return fail(parsed.error().code, "'", options.config_file, "': ", parsed.error().message);
-    }
-    return parsed;
-  }
+  if (!options.config_file.empty()) return read_config<Recipe>(options.config_file);
   if (options.stages.empty()) {
     // A type alone asks for mixed precision: of everything, or of what integers leave.
     if (!options.fields.contains("dtype")) return recipe;
@@ -141,29 +131,6 @@ Result<Recipe> make_recipe(const Options& options) {
     throw CLI::ValidationError("quantization", valid.error().message);
   }
   return recipe;
-}
-
-void check_output(const Options& options) {
-  if (!has_model_extension(options.output)) {
-    throw CLI::ValidationError("--output",
-                               concat("'", options.output, "' must end in .onnx or .octavo"));
-  }
-  for (const std::string& input : {options.model, options.data.path, options.config_file}) {
-    if (is_same_file(options.output, input)) {
-      throw CLI::ValidationError("--output", concat("'", options.output, "' is an input file"));
-    }
-  }
-}
-
-/// Before the long work, not after it.
-Status check_output_folder(const std::string& output) {
-  const std::filesystem::path folder = std::filesystem::path(output).parent_path();
-  std::error_code error;
-  if (!folder.empty() && !std::filesystem::is_directory(folder, error)) {
-    return fail(ErrorCode::kNotFound, "the folder '", folder.string(),
-                "' for the output does not exist");
-  }
-  return {};
 }
 
 Result<SideBySide> check_result(const Options& options, const Model& before, const Model& after) {
@@ -325,9 +292,9 @@ void print_report(const Options& options, const Outcome& outcome) {
 
 Result<int> quantize(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
-  check_output(options);
+  OCTAVO_TRY(check_output("--output", options.output, kModelEndings,
+                          {options.model, options.data.path, options.config_file}));
   OCTAVO_ASSIGN(const Recipe recipe, make_recipe(options));
-  OCTAVO_TRY(check_output_folder(options.output));
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
   std::unique_ptr<Dataset> data;
   if (!options.data.path.empty()) {
@@ -341,18 +308,16 @@ Result<int> quantize(const Options& options) {
   QuantizedModel quantized;
   {
     Progress progress("quantize");
-    const int64_t feeds = data == nullptr ? 0 : (data->size() + data->batch() - 1) / data->batch();
-    QuantizeOptions quantize_options;
+    OCTAVO_ASSIGN(QuantizeOptions quantize_options, make_quantize_options(options.run));
     quantize_options.progress = progress.fn();
-    OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
-    quantize_options.pool = session_options.pool;
     quantize_options.deterministic = options.deterministic;
     if (!options.calibration.cache.empty()) {
       OCTAVO_ASSIGN(quantize_options.calib_store,
                     open_calibration_folder(options.calibration.cache));
     }
     // As many as there are, so that progress knows how many.
-    const int64_t iterations = std::min(options.calibration.iteration, std::max<int64_t>(feeds, 1));
+    const int64_t iterations =
+        std::min(options.calibration.iteration, data == nullptr ? 1 : data->feeds());
     OCTAVO_ASSIGN(quantized, quantize_model(loaded.model, recipe, data.get(), iterations, {},
                                             quantize_options));
   }

@@ -5,7 +5,6 @@
 
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
-#include "native/files.h"
 #include "native/model_file.h"
 
 namespace octavo::cli {
@@ -25,18 +24,14 @@ Result<Report> make_report(const Options& options) {
   Report report{.float_model = options.reference,
                 .quantized_model = options.quantized,
                 .data = options.data.path};
-  QuantizeOptions run;
-  OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
-  run.pool = session.pool;
+  OCTAVO_ASSIGN(const QuantizeOptions run, make_quantize_options(options.run));
   OCTAVO_TRY(fill_report(reference.model, quantized.model, *data, run, report));
   return report;
 }
 
 Result<int> report_verb(const Options& options) {
-  const bool as_json = options.output.ends_with(".json");
-  if (!options.output.empty() && !as_json && !options.output.ends_with(".html")) {
-    throw CLI::ValidationError("--output",
-                               concat("'", options.output, "' must end in .html or .json"));
+  if (!options.output.empty()) {
+    OCTAVO_TRY(check_output("--output", options.output, kReportEndings, {options.data.path}));
   }
   OCTAVO_ASSIGN(const Report report, make_report(options));
   if (!options.output.empty()) {
@@ -83,9 +78,8 @@ Status fill_report(const Model& reference, const Model& quantized, Dataset& data
   OCTAVO_ASSIGN(Reporter reporter, Reporter::create(reference, quantized, run.pool));
   {
     Progress progress("report");
-    const int64_t batches = (data.size() + data.batch() - 1) / data.batch();
     const ProgressFn show = [&](int64_t done, int64_t) {
-      progress.update(done, batches);
+      progress.update(done, data.feeds());
       return true;
     };
     OCTAVO_TRY(for_each_sample(data, show,

@@ -45,12 +45,7 @@ Result<int> run(const Options& options) {
   OCTAVO_ASSIGN(const NamedTensors outputs, session.run(feeds));
   print_problem(session_options);
 
-  std::error_code error;
-  fs::create_directories(options.output_dir, error);
-  if (error) {
-    return fail(ErrorCode::kIo, "cannot make the folder '", options.output_dir,
-                "': ", error.message());
-  }
+  OCTAVO_TRY(make_folder(options.output_dir));
   std::set<std::string> taken;
   std::vector<std::string> files;
   std::vector<std::vector<uint8_t>> contents;
@@ -96,7 +91,7 @@ Verb add_run(CLI::App& app) {
                    "NAME=FILE.npy, for each input; FILE.npy if there is one");
   verb->add_option("--output-dir", options->output_dir, "Folder for one NAME.npy per output")
       ->required();
-  add_run_options(*verb, options->run, {.weight_cache = true});
+  add_run_options(*verb, options->run, {"weight_cache"});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return run(*options); }};
 }

@@ -1,12 +1,15 @@
 // The verbs of the command line, one file each; main.cc only puts them together.
 #pragma once
 
+#include <array>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
 #include "core/octavo.h"
 #include "native/dataset.h"
+#include "native/files.h"
 #include "native/run_config.h"
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -45,11 +48,9 @@ Verb add_verify(CLI::App& app);
 /// "--weight-dtype" for the config option "weight_dtype".
 std::string flag_name(std::string_view option);
 
-/// Those of RunConfig that not all verbs have.
-struct RunOptions {
-  bool hint = false, weight_cache = false;
-};
-void add_run_options(CLI::App& app, RunConfig& options, RunOptions which = {});
+/// The options of RunConfig: those that all verbs have, and those named.
+void add_run_options(CLI::App& app, RunConfig& options,
+                     std::initializer_list<std::string_view> more = {});
 /// Says on stderr what is wrong with the file of packed weights, if anything is.
 void print_problem(const SessionOptions& options);
 
@@ -67,6 +68,26 @@ struct CalibrationOptions {
 };
 /// --calib-iteration and --calib-cache.
 void add_calibration_options(CLI::App& app, CalibrationOptions& options);
+
+/// The threads that quantization, comparisons and reports run models on.
+Result<QuantizeOptions> make_quantize_options(const RunConfig& run);
+
+/// A recipe or a TuningConfig from a JSON file, which errors name.
+template <class C>
+Result<C> read_config(const std::string& path) {
+  OCTAVO_ASSIGN(const MappedFile file, map_file(path));
+  auto config = C::from_json({reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()});
+  if (!config) config.error().message = concat("'", path, "': ", config.error().message);
+  return config;
+}
+
+/// Before long work: the file's name ends in one of two ways and is none of `inputs`, or else
+/// CLI::ValidationError is thrown; it can be written, or else this is the error.
+Status check_output(const std::string& flag, const std::string& path,
+                    const std::array<const char*, 2>& endings,
+                    std::initializer_list<std::string> inputs);
+inline constexpr std::array kModelEndings = {".onnx", ".octavo"},
+                            kReportEndings = {".html", ".json"};
 
 void add_json_flag(CLI::App& app, bool& json);
 /// Prints the verb's one object on stdout. Bytes that are no UTF-8 are replaced.

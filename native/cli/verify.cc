@@ -4,7 +4,6 @@
 #include "core/provenance.h"
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
-#include "native/files.h"
 #include "native/model_file.h"
 
 namespace octavo::cli {
@@ -24,9 +23,7 @@ Result<int> verify_verb(const Options& options) {
   if (!options.data.path.empty()) {
     OCTAVO_ASSIGN(data, open_data(options.data, loaded.model.graph()));
   }
-  QuantizeOptions run;
-  OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
-  run.pool = session.pool;
+  OCTAVO_ASSIGN(QuantizeOptions run, make_quantize_options(options.run));
   Verification found;
   {
     Progress progress("quantize");
