@@ -3,8 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
-import { execute, ortSession, program, quantile, root, sharedFile } from "./harness.mjs";
+import { execute, ortSession, program, quantile, readFlags, root, sharedFile } from "./harness.mjs";
 import { writeNpy } from "./npy.mjs";
 import { quantizeShared, randomInputs, sharedModels } from "./shared_models.mjs";
 
@@ -17,18 +16,15 @@ const dtypes = {
 const backends = ["portable", "default", "itex"];
 const cores = availableParallelism();
 
-const list = (text) => text.split(",").filter(Boolean);
-const { values: options } = parseArgs({
-  options: {
-    models: { type: "string", default: Object.keys(sharedModels).join() },
-    dtypes: { type: "string", default: Object.keys(dtypes).join() },
-    threads: { type: "string", default: [...new Set([1, cores])].join() },
-    backends: { type: "string", default: backends.join() },
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "0.2" },
-    json: { type: "string", default: join(root, "build/bench/results.json") },
-    keep: { type: "boolean", default: false },
-  },
+const options = readFlags({
+  models: Object.keys(sharedModels),
+  dtypes: Object.keys(dtypes),
+  threads: [...new Set([1, cores])],
+  backends,
+  rounds: 5,
+  seconds: 0.2,
+  json: join(root, "build/bench/results.json"),
+  keep: false,
 });
 const folder = join(root, "build/bench");
 mkdirSync(folder, { recursive: true });
@@ -66,7 +62,7 @@ function contestants(files, dtype, threads, feeds) {
   const ort = (runs) => pinned(threads, process.execPath, ortScript, peer, threads, runs, ...feeds);
   return {
     ort,
-    ...Object.fromEntries(list(options.backends).map((name) => [name, octavo(name, files.onnx)])),
+    ...Object.fromEntries(options.backends.map((name) => [name, octavo(name, files.onnx)])),
     compact: octavo("default", files.compact), // for the time to the first result
   };
 }
@@ -94,14 +90,14 @@ function measure(all) {
       figures[name] = { error: error.message };
     }
   }
-  for (let round = 0; round < Number(options.rounds); round++) {
+  for (let round = 0; round < options.rounds; round++) {
     for (const { run, runs, turns } of contests) turns.push(run(runs));
   }
   for (const { name, turns } of contests) figures[name] = summarize(turns);
   return figures;
 }
 
-const names = list(options.backends);
+const names = options.backends;
 const ms = (value) => (value === undefined ? "-" : value.toPrecision(3)).padStart(8);
 const ratio = (value) => (Number.isNaN(value) ? "-" : value.toFixed(2)).padStart(6);
 const geometricMean = (values) =>
@@ -119,7 +115,7 @@ const heading = [
 console.log(`medians and minima in ms; ratios of medians and of minima; ${cores} cores\n`);
 console.log(heading.join(" "));
 const results = [];
-for (const name of list(options.models)) {
+for (const name of options.models) {
   const float = sharedFile("models", `${name}.onnx`);
   if (!float) {
     console.log(`${name.padEnd(15)} SKIPPED: not in OCTAVO_SHARED`);
@@ -132,8 +128,8 @@ for (const name of list(options.models)) {
     writeNpy(path, tensor);
     return `${input}=${path}`;
   });
-  for (const dtype of list(options.dtypes)) {
-    for (const threads of list(options.threads).map(Number)) {
+  for (const dtype of options.dtypes) {
+    for (const threads of options.threads) {
       const label = [name.padEnd(15), dtype.padEnd(5), String(threads).padStart(7)].join(" ");
       try {
         const files = await makeFiles(name, dtype, metadata);
@@ -165,8 +161,8 @@ for (const name of list(options.models)) {
 }
 
 console.log("\ngeometric means of the ratios (by medians, by minima) and the least by medians");
-for (const dtype of list(options.dtypes)) {
-  for (const threads of list(options.threads).map(Number)) {
+for (const dtype of options.dtypes) {
+  for (const threads of options.threads) {
     const means = names.flatMap((n) => {
       const rows = results.filter(
         (r) => r.dtype === dtype && r.threads === threads && r.figures[n].median_ms,

@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   argmax,
+  misused,
   octavo,
   ort,
   ortSession,
@@ -173,6 +174,8 @@ const cases = [
   ]),
 ];
 const wanted = process.argv.slice(2);
+const unknown = wanted.find((start) => !cases.some(([name]) => name.startsWith(start)));
+if (unknown !== undefined) misused(`no comparison's name begins with '${unknown}'`);
 let passed = 0;
 let failed = 0;
 let skipped = 0;

@@ -1,7 +1,16 @@
 // What tools/eval_shared runs; see there.
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { argmax, octavo, octavoJson, ort, ortSession, root, sharedFile } from "./harness.mjs";
+import {
+  argmax,
+  misused,
+  octavo,
+  octavoJson,
+  ort,
+  ortSession,
+  root,
+  sharedFile,
+} from "./harness.mjs";
 import { readNpy } from "./npy.mjs";
 import { quantizeShared, sharedModels } from "./shared_models.mjs";
 
@@ -25,6 +34,8 @@ async function ortTop1(model, folder) {
 const bar = process.argv.indexOf("--");
 const flags = bar < 0 ? [] : process.argv.slice(bar + 1);
 const wanted = process.argv.slice(2, bar < 0 ? undefined : bar);
+const unknown = wanted.find((name) => !sharedModels[name]?.tests);
+if (unknown !== undefined) misused(`there is no model '${unknown}' with labelled data`);
 const out = join(root, "build/eval");
 mkdirSync(out, { recursive: true });
 

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createRequire } from "node:module";
+import { parseArgs } from "node:util";
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 /** Folder with other people's models and data; they are not part of this project. */
@@ -12,6 +13,40 @@ export const shared = resolve(root, process.env.OCTAVO_SHARED ?? "../shared");
 export const ort = createRequire(import.meta.url)("onnxruntime-node");
 
 const build = process.env.OCTAVO_BUILD ?? join(root, "build/native");
+
+/** Ends the program: it was called the wrong way. */
+export function misused(why) {
+  console.error(`${basename(process.argv[1], ".mjs")}: ${why}`);
+  process.exit(2);
+}
+
+/**
+ * The flags of the command line, by name. Each has the type of its default: a switch, a number above
+ * 0, a text, or a list A,B of such numbers or of the names that the default lists.
+ */
+export function readFlags(defaults) {
+  const type = (value) => (typeof value === "boolean" ? "boolean" : "string");
+  const flags = Object.entries(defaults).map(([flag, value]) => [flag, { type: type(value) }]);
+  let given = {};
+  try {
+    given = parseArgs({ options: Object.fromEntries(flags) }).values;
+  } catch (error) {
+    misused(`${error.message.split(". ")[0]}; there are --${Object.keys(defaults).join(", --")}`);
+  }
+  const read = (flag, text, like) => {
+    if (typeof like === "number") {
+      return Number(text) > 0 ? Number(text) : misused(`--${flag}: '${text}' is no number above 0`);
+    }
+    if (!Array.isArray(like)) return text;
+    const parts = text.split(",").filter(Boolean);
+    if (typeof like[0] === "number") return parts.map((part) => read(flag, part, like[0]));
+    const unknown = parts.find((part) => !like.includes(part));
+    if (unknown !== undefined) misused(`--${flag} has no '${unknown}', but ${like.join(", ")}`);
+    return parts;
+  };
+  for (const [flag, text] of Object.entries(given)) given[flag] = read(flag, text, defaults[flag]);
+  return { ...defaults, ...given };
+}
 
 /** Runs a program; returns its stdout, or throws with its stderr. */
 export function execute(command, ...args) {

@@ -4,27 +4,22 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
-import { ortSession, root, sharedFile } from "../harness.mjs";
+import { ortSession, readFlags, root, sharedFile } from "../harness.mjs";
 import { quantizeShared, randomInputs, sharedModels } from "../shared_models.mjs";
 
-const list = (text) => text.split(",").filter(Boolean);
-const { values: options } = parseArgs({
-  options: {
-    models: { type: "string", default: Object.keys(sharedModels).join() },
-    dtypes: { type: "string", default: "f32,int8" },
-    threads: { type: "string", default: "1" },
-    variants: { type: "string", default: "relaxed,simd" },
-    peers: { type: "string", default: "octavo,onnxruntime-web,litertjs" },
-    rounds: { type: "string", default: "7" },
-    seconds: { type: "string", default: "0.15" },
-    json: { type: "string", default: join(root, "build/bench/web.json") },
-    keep: { type: "boolean", default: false },
-  },
+const options = readFlags({
+  models: Object.keys(sharedModels),
+  dtypes: ["f32", "int8"],
+  threads: [1],
+  variants: ["relaxed", "simd"],
+  peers: ["octavo", "onnxruntime-web", "litertjs"],
+  rounds: 7,
+  seconds: 0.15,
+  json: join(root, "build/bench/web.json"),
+  keep: false,
 });
-const threadCounts = list(options.threads).map(Number);
 const folder = join(root, "build/bench");
 mkdirSync(folder, { recursive: true });
 
@@ -106,8 +101,8 @@ async function contestants(name, dtype, threads, metadata) {
   }
   const url = `/file${file}`;
   // The page's own thread may not wait for others: only a worker has them.
-  const worker = threadCounts.some((count) => count > 1);
-  const all = list(options.variants).map((variant) => ({
+  const worker = options.threads.some((count) => count > 1);
+  const all = options.variants.map((variant) => ({
     peer: "octavo",
     url,
     variant,
@@ -118,7 +113,7 @@ async function contestants(name, dtype, threads, metadata) {
   const lite =
     tflite[name]?.[dtype] && sharedFile("models/tflite", `${tflite[name][dtype]}.tflite`);
   if (lite) all.push({ peer: "litertjs", url: `/file${lite}`, threads });
-  return all.filter(({ peer }) => list(options.peers).includes(peer));
+  return all.filter(({ peer }) => options.peers.includes(peer));
 }
 
 const server = await serve();
@@ -130,7 +125,7 @@ const label = ({ peer, variant }) => (variant === "simd" ? `${peer} (simd)` : pe
 const number = (value) => value.toPrecision(3).padStart(9);
 const rows = [];
 console.log("medians in ms; x: how many times longer than octavo\n");
-for (const name of list(options.models)) {
+for (const name of options.models) {
   const float = sharedFile("models", `${name}.onnx`);
   if (!float) {
     console.log(`${name.padEnd(14)} SKIPPED: not in OCTAVO_SHARED`);
@@ -147,9 +142,9 @@ for (const name of list(options.models)) {
   // A page for each number of threads, which some contestants fix when they are loaded. In turns all
   // the same, and float with int8: their ratios are figures of their own.
   const fields = [];
-  for (const threads of threadCounts) {
+  for (const threads of options.threads) {
     const racers = [];
-    for (const dtype of list(options.dtypes)) {
+    for (const dtype of options.dtypes) {
       for (const one of await contestants(name, dtype, threads, metadata)) {
         racers.push({ ...one, dtype });
       }
@@ -161,10 +156,10 @@ for (const name of list(options.models)) {
         async ([fn, args]) => (await import("/bench/bench_page.mjs"))[fn](...args),
         [fn, args],
       );
-    await call("prepare", racers, plain, 1000 * Number(options.seconds));
+    await call("prepare", racers, plain, 1000 * options.seconds);
     fields.push({ threads, racers, page, call });
   }
-  for (let round = 0; round < Number(options.rounds); round++) {
+  for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < fields[0].racers.length; i++) {
       for (const { call } of fields) await call("turn", i);
     }
@@ -203,13 +198,13 @@ for (const name of list(options.models)) {
         );
         if (twin) ratios.push(`float/int8 ${(twin.median_ms / result.median_ms).toFixed(2)}`);
       }
-      if (threads !== threadCounts[0]) {
+      if (threads !== options.threads[0]) {
         const fewer = rows.find(
           (row) =>
             row.model === name &&
             row.dtype === dtype &&
             row.peer === label(racers[i]) &&
-            row.threads === threadCounts[0],
+            row.threads === options.threads[0],
         );
         const speedup = (key) => (fewer[key] / result[key]).toFixed(2);
         if (fewer) {
