@@ -37,6 +37,16 @@ inline void for_each_target(const std::function<void()>& fn) {
 #endif
 }
 
+// Runs `fn` for `count` seeds on each SIMD target, up to the first that fails.
+inline void for_each_case(uint32_t count, const std::function<void(uint32_t seed)>& fn) {
+  for_each_target([&] {
+    for (uint32_t seed = 0; seed < count && !::testing::Test::HasFatalFailure(); ++seed) {
+      SCOPED_TRACE(seed);
+      fn(seed);
+    }
+  });
+}
+
 // `magnitude`: of intermediate sums, where clamping hides it.
 inline void expect_same(const Tensor& expected, const Tensor& actual, float magnitude) {
   ASSERT_EQ(expected.dtype(), actual.dtype());

@@ -105,69 +105,43 @@ KernelCase make_conv(uint32_t seed, const ConvOptions& options) {
 using KernelsTest = ::testing::Test;
 
 TEST_F(KernelsTest, ConvF32) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 40; ++seed) {
-      SCOPED_TRACE(seed);
-      check(make_conv(seed, {}), "conv_f32", Layout::kPlain, 10);
-      if (HasFatalFailure()) return;
-    }
-  });
+  for_each_case(40,
+                [](uint32_t seed) { check(make_conv(seed, {}), "conv_f32", Layout::kPlain, 10); });
 }
 
 TEST_F(KernelsTest, ConvWinograd) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 30; ++seed) {
-      SCOPED_TRACE(seed);
-      const KernelCase c = make_conv(seed, {.winograd = true});
-      check(c, "conv_winograd", Layout::kPlain, 10);
-      if (HasFatalFailure()) return;
-      // The same bits in other blocks, and on threads.
-      auto one = c.compile(Layout::kPlain, 1), four = c.compile(Layout::kPlain, 4);
-      FakePool pool;
-      ASSERT_TRUE(one && one->run() && four && four->run(&pool));
-      EXPECT_TRUE(
-          std::ranges::equal(one->outputs[0].data<float>(), four->outputs[0].data<float>()));
-    }
+  for_each_case(30, [](uint32_t seed) {
+    const KernelCase c = make_conv(seed, {.winograd = true});
+    check(c, "conv_winograd", Layout::kPlain, 10);
+    if (HasFatalFailure()) return;
+    // The same bits in other blocks, and on threads.
+    auto one = c.compile(Layout::kPlain, 1), four = c.compile(Layout::kPlain, 4);
+    FakePool pool;
+    ASSERT_TRUE(one && one->run() && four && four->run(&pool));
+    EXPECT_TRUE(std::ranges::equal(one->outputs[0].data<float>(), four->outputs[0].data<float>()));
   });
 }
 
 TEST_F(KernelsTest, ConvInt8) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 60; ++seed) {
-      SCOPED_TRACE(seed);
-      check(make_conv(seed, {.int8 = true, .f32_output = seed % 5 == 0}), "conv_int8");
-      if (HasFatalFailure()) return;
-    }
+  for_each_case(60, [](uint32_t seed) {
+    check(make_conv(seed, {.int8 = true, .f32_output = seed % 5 == 0}), "conv_int8");
   });
 }
 
 TEST_F(KernelsTest, ConvInt8OfColours) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 30; ++seed) {
-      SCOPED_TRACE(seed);
-      check(make_conv(seed, {.int8 = true, .colours = true}), "conv_int8");
-      if (HasFatalFailure()) return;
-    }
+  for_each_case(30, [](uint32_t seed) {
+    check(make_conv(seed, {.int8 = true, .colours = true}), "conv_int8");
   });
 }
 
 TEST_F(KernelsTest, DepthwiseF32) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 60; ++seed) {
-      SCOPED_TRACE(seed);
-      check(make_conv(seed, {.depthwise = true}), "depthwise_f32");
-      if (HasFatalFailure()) return;
-    }
-  });
+  for_each_case(
+      60, [](uint32_t seed) { check(make_conv(seed, {.depthwise = true}), "depthwise_f32"); });
 }
 
 TEST_F(KernelsTest, DepthwiseInt8) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 80; ++seed) {
-      SCOPED_TRACE(seed);
-      check(make_conv(seed, {.int8 = true, .depthwise = true}), "depthwise_int8");
-      if (HasFatalFailure()) return;
-    }
+  for_each_case(80, [](uint32_t seed) {
+    check(make_conv(seed, {.int8 = true, .depthwise = true}), "depthwise_int8");
   });
 }
 
@@ -226,15 +200,11 @@ KernelCase make_product(uint32_t seed, OpKind kind, bool int8) {
 }
 
 TEST_F(KernelsTest, MatMulAndGemm) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 50; ++seed) {
-      SCOPED_TRACE(seed);
-      check(make_product(seed, OpKind::kMatMul, false), "matmul_f32");
-      check(make_product(seed, OpKind::kMatMul, true), "matmul_int8");
-      check(make_product(seed, OpKind::kGemm, false), "gemm_f32");
-      check(make_product(seed, OpKind::kGemm, true), "gemm_int8");
-      if (HasFatalFailure()) return;
-    }
+  for_each_case(50, [](uint32_t seed) {
+    check(make_product(seed, OpKind::kMatMul, false), "matmul_f32");
+    check(make_product(seed, OpKind::kMatMul, true), "matmul_int8");
+    check(make_product(seed, OpKind::kGemm, false), "gemm_f32");
+    check(make_product(seed, OpKind::kGemm, true), "gemm_int8");
   });
 }
 
@@ -265,17 +235,14 @@ KernelCase make_binary(uint32_t seed, OpKind kind, bool int8) {
 }
 
 TEST_F(KernelsTest, Binary) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 20; ++seed) {
-      SCOPED_TRACE(seed);
-      for (const OpKind kind : {OpKind::kAdd, OpKind::kSub, OpKind::kMul, OpKind::kDiv,
-                                OpKind::kMax, OpKind::kMin, OpKind::kPRelu}) {
-        SCOPED_TRACE(op_name(kind));
-        const Layout layout = seed % 2 == 0 ? Layout::kPlain : Layout::kChannelsLast;
-        check(make_binary(seed, kind, false), "binary_f32", layout);
-        if (kind != OpKind::kPRelu) check(make_binary(seed, kind, true), "binary_int8", layout);
-        if (HasFatalFailure()) return;
-      }
+  for_each_case(20, [](uint32_t seed) {
+    for (const OpKind kind : {OpKind::kAdd, OpKind::kSub, OpKind::kMul, OpKind::kDiv, OpKind::kMax,
+                              OpKind::kMin, OpKind::kPRelu}) {
+      SCOPED_TRACE(op_name(kind));
+      const Layout layout = seed % 2 == 0 ? Layout::kPlain : Layout::kChannelsLast;
+      check(make_binary(seed, kind, false), "binary_f32", layout);
+      if (kind != OpKind::kPRelu) check(make_binary(seed, kind, true), "binary_int8", layout);
+      if (HasFatalFailure()) return;
     }
   });
 }
@@ -344,38 +311,33 @@ TEST_F(KernelsTest, SigmoidSmallValuesAreRelativelyExact) {
 }
 
 TEST_F(KernelsTest, TablesAndQuantization) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 12; ++seed) {
-      SCOPED_TRACE(seed);
-      for (const OpKind kind :
-           {OpKind::kRelu, OpKind::kSigmoid, OpKind::kHardSwish, OpKind::kGelu, OpKind::kClip,
-            OpKind::kQuantizeLinear, OpKind::kDequantizeLinear}) {
-        SCOPED_TRACE(op_name(kind));
-        KernelCase c(seed);
-        const DType in = c.flip() ? DType::kU8 : DType::kI8,
-                    out = c.flip() ? DType::kU8 : DType::kI8;
-        const Shape shape{c.pick(1, 5), c.pick(1, 100)};
-        const bool from_real = kind == OpKind::kQuantizeLinear;
-        std::vector<ValueId> inputs{from_real ? c.add_input(DType::kF32, shape)
-                                              : c.add_input(in, shape, c.random_quant(in, 0.05f))};
-        if (from_real) {
-          const auto x = c.data[0].data<float>();
-          const float special[] = {std::nanf(""), INFINITY, -INFINITY, 1e30f, -0.0f};
-          std::copy_n(special, std::min<size_t>(5, x.size()), x.begin());
-        }
-        if (kind == OpKind::kClip) {
-          inputs.push_back(c.add_constant(Tensor::scalar(-1.0f)));
-          inputs.push_back(c.add_constant(Tensor::scalar(2.0f)));
-        }
-        const ValueId y = kind == OpKind::kDequantizeLinear
-                              ? c.add_output(DType::kF32)
-                              : c.add_output(out, c.random_quant(out, 0.02f));
-        c.add_node(kind, inputs, {y});
-        check(c, from_real                           ? "quantize_linear"
-                 : kind == OpKind::kDequantizeLinear ? "dequantize_linear"
-                                                     : "table_int8");
-        if (HasFatalFailure()) return;
+  for_each_case(12, [](uint32_t seed) {
+    for (const OpKind kind : {OpKind::kRelu, OpKind::kSigmoid, OpKind::kHardSwish, OpKind::kGelu,
+                              OpKind::kClip, OpKind::kQuantizeLinear, OpKind::kDequantizeLinear}) {
+      SCOPED_TRACE(op_name(kind));
+      KernelCase c(seed);
+      const DType in = c.flip() ? DType::kU8 : DType::kI8, out = c.flip() ? DType::kU8 : DType::kI8;
+      const Shape shape{c.pick(1, 5), c.pick(1, 100)};
+      const bool from_real = kind == OpKind::kQuantizeLinear;
+      std::vector<ValueId> inputs{from_real ? c.add_input(DType::kF32, shape)
+                                            : c.add_input(in, shape, c.random_quant(in, 0.05f))};
+      if (from_real) {
+        const auto x = c.data[0].data<float>();
+        const float special[] = {std::nanf(""), INFINITY, -INFINITY, 1e30f, -0.0f};
+        std::copy_n(special, std::min<size_t>(5, x.size()), x.begin());
       }
+      if (kind == OpKind::kClip) {
+        inputs.push_back(c.add_constant(Tensor::scalar(-1.0f)));
+        inputs.push_back(c.add_constant(Tensor::scalar(2.0f)));
+      }
+      const ValueId y = kind == OpKind::kDequantizeLinear
+                            ? c.add_output(DType::kF32)
+                            : c.add_output(out, c.random_quant(out, 0.02f));
+      c.add_node(kind, inputs, {y});
+      check(c, from_real                           ? "quantize_linear"
+               : kind == OpKind::kDequantizeLinear ? "dequantize_linear"
+                                                   : "table_int8");
+      if (HasFatalFailure()) return;
     }
   });
 }
@@ -413,8 +375,7 @@ KernelCase make_pool(uint32_t seed, OpKind kind, bool int8) {
 }
 
 TEST_F(KernelsTest, Concat) {
-  for (uint32_t seed = 0; seed < 60; ++seed) {
-    SCOPED_TRACE(seed);
+  for_each_case(60, [](uint32_t seed) {
     KernelCase c(seed);
     const bool int8 = seed % 3 != 0;
     const int axis = c.pick(0, 3);
@@ -432,23 +393,19 @@ TEST_F(KernelsTest, Concat) {
     }
     c.add_node(OpKind::kConcat, inputs, {c.add_output(dtype, quant)}).set("axis", int64_t{axis});
     check(c, "concat", c.flip() ? Layout::kPlain : Layout::kChannelsLast);
-    if (HasFatalFailure()) return;
-  }
+  });
 }
 
 TEST_F(KernelsTest, Pools) {
-  for_each_target([] {
-    for (uint32_t seed = 0; seed < 40; ++seed) {
-      SCOPED_TRACE(seed);
-      for (const OpKind kind : {OpKind::kAveragePool, OpKind::kMaxPool, OpKind::kGlobalAveragePool,
-                                OpKind::kGlobalMaxPool}) {
-        SCOPED_TRACE(op_name(kind));
-        const bool average = kind == OpKind::kAveragePool || kind == OpKind::kGlobalAveragePool;
-        for (const bool int8 : {false, true}) {
-          check(make_pool(seed, kind, int8), average ? "average_pool" : "max_pool");
-        }
-        if (HasFatalFailure()) return;
+  for_each_case(40, [](uint32_t seed) {
+    for (const OpKind kind : {OpKind::kAveragePool, OpKind::kMaxPool, OpKind::kGlobalAveragePool,
+                              OpKind::kGlobalMaxPool}) {
+      SCOPED_TRACE(op_name(kind));
+      const bool average = kind == OpKind::kAveragePool || kind == OpKind::kGlobalAveragePool;
+      for (const bool int8 : {false, true}) {
+        check(make_pool(seed, kind, int8), average ? "average_pool" : "max_pool");
       }
+      if (HasFatalFailure()) return;
     }
   });
 }
