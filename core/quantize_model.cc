@@ -223,8 +223,7 @@ Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
   OCTAVO_ASSIGN(Quantizer quantizer, Quantizer::create(model, recipe, options));
   if (!quantizer.wants_data()) return quantizer.finish();
   if (calib_dataloader == nullptr && !calib_func) {
-    return fail(ErrorCode::kInvalidArgument,
-                "this recipe needs calibration data: pass a data loader or a calib_func");
+    return fail(ErrorCode::kInvalidArgument, "this recipe calibrates: pass calibration data");
   }
   if (!calib_func && calib_iteration <= 0) {
     return fail(ErrorCode::kInvalidArgument, "calib_iteration is ", calib_iteration,

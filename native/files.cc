@@ -89,10 +89,13 @@ Status make_folder(const std::string& path) {
 }
 
 Status check_writable(const std::string& path) {
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  if (::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0) {
-    return io_error(path, "cannot write");
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const std::string folder = parent.empty() ? "." : parent;
+  if (!std::filesystem::is_directory(folder)) {
+    return fail(ErrorCode::kNotFound, "cannot write '", path, "': there is no folder '", folder,
+                "'");
   }
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) return io_error(path, "cannot write");
   if (std::filesystem::is_directory(path)) return fail(ErrorCode::kIo, "'", path, "' is a folder");
   return {};
 }

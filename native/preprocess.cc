@@ -188,9 +188,10 @@ Result<PreprocessConfig> parse_preprocess(const std::string& text) {
     }
     return from_json({reinterpret_cast<const char*>(file->bytes.data()), file->bytes.size()}, text);
   }
-  return fail(ErrorCode::kInvalidArgument, "unknown preprocessing '", text, "'",
-              did_you_mean(text, preprocess_presets()),
-              " Use none, unit, torch, tf, caffe, a JSON object or a JSON file");
+  return fail(ErrorCode::kInvalidArgument,
+              "--preprocess takes none, unit, torch, tf, caffe, a JSON object "
+              "or a file that holds one; '",
+              text, "' is none of them", did_you_mean(text, preprocess_presets()));
 }
 
 Result<Image> fit_image(const Image& image, const PreprocessConfig& config, int height, int width) {

@@ -176,6 +176,11 @@ TEST_F(Cli, ReportIsAPageOrJson) {
   EXPECT_EQ(run(models + "r.txt").exit_code, 2);
 }
 
+TEST_F(Cli, ReportWantsTheFloatModelFirst) {
+  ASSERT_EQ(run("quantize @m.octavo --data @data.npy -o @q.octavo").exit_code, 0);
+  expect_failure("report @q.octavo @m.octavo --data @data.npy", 1, "the first model is quantized");
+}
+
 TEST_F(Cli, ExplainSaysWhyForEveryNode) {
   const std::string quantize = "quantize @m.octavo --data @data.npy -o @out.octavo --explain ";
   EXPECT_NE(run(quantize).out.find("integer arithmetic on integer weights"), std::string::npos);
@@ -247,6 +252,9 @@ TEST_F(Cli, WrongUsageIsExitCode2) {
   expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --set-local fc=act_dtpe:fp32",
                  2, "did you mean 'act_dtype'");
   expect_failure("bench @m.octavo --shape 1xx4", 2, "1xx4");
+  expect_failure("eval @m.octavo --data @data.npy --limit -1", 2, "no whole number from 0 on");
+  expect_failure("autotune @m.octavo --data @data.npy -o @m.octavo", 2, "is an input file");
+  expect_failure("report @m.octavo @m.octavo --data @data.npy -o @r.pdf", 2, ".html or .json");
 }
 
 TEST_F(Cli, BadInputIsExitCode1AndLeavesNoOutput) {
@@ -263,7 +271,13 @@ TEST_F(Cli, BadInputIsExitCode1AndLeavesNoOutput) {
   ASSERT_TRUE(write_npy(dir_.path("wide.npy"), *Tensor::create(DType::kF32, {2, 5})));
   expect_failure("quantize @m.octavo --data @wide.npy -o @out.octavo", 1, "Nx4");
   expect_failure("quantize @m.octavo --data @absent -o @out.octavo", 1, "absent");
-  expect_failure("quantize @m.octavo --data @data.npy -o @absent/out.octavo", 1, "absent");
+  expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --eval-data @absent", 1,
+                 "absent");
+  for (const char* output :
+       {"quantize @m.octavo -o @absent/out.octavo", "autotune @m.octavo -o @absent/out.octavo",
+        "report @m.octavo @m.octavo -o @absent/out.html"}) {
+    expect_failure(concat(output, " --data @data.npy"), 1, "there is no folder");
+  }
   expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --set-local f=act_dtype:fp32",
                  1, "'f'");
   expect_failure("eval @m.octavo --data @wide.npy", 1, "Nx4");

@@ -48,8 +48,10 @@ Status read_number(std::string_view text, double& out) {
 
 Status check_bounds(const OptionDef& option, double value) {
   if (value >= option.min && value <= option.max) return {};
-  return fail(ErrorCode::kInvalidArgument, option.name, " is ", value, "; it must be from ",
-              option.min, " to ", option.max);
+  const std::string bounds = std::isinf(option.max)
+                                 ? concat("at least ", option.min)
+                                 : concat("from ", option.min, " to ", option.max);
+  return fail(ErrorCode::kInvalidArgument, option.name, " is ", value, "; it must be ", bounds);
 }
 
 Status check_option(const OptionDef& option, ConfigBase& config) {

@@ -29,6 +29,11 @@ static std::string advice(const Report& report) {
 
 Result<Reporter> Reporter::create(const Model& float_model, const Model& as_it_is,
                                   const std::shared_ptr<ThreadPool>& pool) {
+  const auto is_quantized = [](const Value& value) { return value.quant != nullptr; };
+  if (std::ranges::any_of(float_model.graph().values, is_quantized)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "the first model is quantized; the float model it was made from comes first");
+  }
   const Model quantized = with_names_of(float_model, as_it_is);
   OCTAVO_ASSIGN(Diagnoser diagnoser, Diagnoser::create(float_model, quantized, pool));
   OCTAVO_ASSIGN(ErrorSourceFinder sources, ErrorSourceFinder::create(float_model, quantized, pool));

@@ -19,8 +19,7 @@ struct CalibrationData {
   Status pass(const std::function<Status(const NamedTensors&)>& observe) {
     if (func) return func(observe);
     if (loader == nullptr) {
-      return fail(ErrorCode::kInvalidArgument,
-                  "this recipe needs calibration data: pass a data loader or a calib_func");
+      return fail(ErrorCode::kInvalidArgument, "this recipe calibrates: pass calibration data");
     }
     OCTAVO_TRY(rewind());
     fresh = false;

@@ -1,5 +1,6 @@
 // Options that several verbs have.
 #include <algorithm>
+#include <charconv>
 
 #include "native/cli/terminal.h"
 #include "native/cli/verbs.h"
@@ -41,6 +42,19 @@ void print_problem(const SessionOptions& options) {
                file->problem().c_str());
 }
 
+CLI::Validator at_least(int64_t least) {
+  return {[least](const std::string& text) {
+            int64_t value = 0;
+            const auto [end, error] =
+                std::from_chars(text.data(), text.data() + text.size(), value);
+            const bool whole = error == std::errc() && end == text.data() + text.size();
+            return whole && value >= least
+                       ? std::string()
+                       : concat("'", text, "' is no whole number from ", least, " on");
+          },
+          concat("from ", least)};
+}
+
 void add_data_options(CLI::App& app, DataOptions& options, bool with_labels, bool required) {
   app.add_option(
          "--data", options.path,
@@ -58,12 +72,12 @@ void add_data_options(CLI::App& app, DataOptions& options, bool with_labels, boo
     app.add_option("--labels", options.labels, "Labels: .npy, .csv (file,label) or idx");
   }
   app.add_option("--limit", options.limit, "Use only the first samples; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
 }
 
 void add_calibration_options(CLI::App& app, CalibrationOptions& options) {
   app.add_option("--calib-iteration", options.iteration, "Samples (batches) used for calibration")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   app.add_option("--calib-cache", options.cache,
                  "Folder that keeps calibrations: the same model and data are not run again");

@@ -133,22 +133,26 @@ Result<Recipe> make_recipe(const Options& options) {
   return recipe;
 }
 
-Result<SideBySide> check_result(const Options& options, const Model& before, const Model& after) {
-  OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
-  DataOptions check_data = options.data;
+/// What the result is compared with the float model on.
+DataOptions check_options(const Options& options) {
+  DataOptions check = options.data;
   if (options.eval_data.empty()) {
-    check_data.limit =
-        check_data.limit > 0 ? std::min(check_data.limit, kCheckSamples) : kCheckSamples;
+    check.limit = check.limit > 0 ? std::min(check.limit, kCheckSamples) : kCheckSamples;
   } else {
-    check_data.path = options.eval_data;
-    check_data.labels = options.eval_labels;
-    check_data.limit = options.eval_limit;
+    check.path = options.eval_data;
+    check.labels = options.eval_labels;
+    check.limit = options.eval_limit;
   }
-  OCTAVO_ASSIGN(const auto data, open_data(check_data, before.graph()));
+  return check;
+}
+
+Result<SideBySide> check_result(const Options& options, const Model& before, const Model& after,
+                                Dataset& data) {
+  OCTAVO_ASSIGN(const SessionOptions session, make_session_options(options.run));
   OCTAVO_ASSIGN(Session reference, before.create_session(session));
   OCTAVO_ASSIGN(Session quantized, after.create_session(session));
   Progress progress("check");
-  return run_side_by_side(reference, quantized, *data, progress.fn());
+  return run_side_by_side(reference, quantized, data, progress.fn());
 }
 
 struct Outcome {
@@ -296,7 +300,7 @@ Result<int> quantize(const Options& options) {
                           {options.model, options.data.path, options.config_file}));
   OCTAVO_ASSIGN(const Recipe recipe, make_recipe(options));
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
-  std::unique_ptr<Dataset> data;
+  std::unique_ptr<Dataset> data, check_data;
   if (!options.data.path.empty()) {
     OCTAVO_ASSIGN(data, open_data(options.data, loaded.model.graph()));
   } else {
@@ -304,6 +308,10 @@ Result<int> quantize(const Options& options) {
     if (quantizer.wants_data()) {
       throw CLI::ValidationError("--data", "this recipe calibrates: pass calibration data");
     }
+  }
+  const DataOptions check = check_options(options);
+  if (options.check && !check.path.empty()) {
+    OCTAVO_ASSIGN(check_data, open_data(check, loaded.model.graph()));
   }
   QuantizedModel quantized;
   {
@@ -325,14 +333,14 @@ Result<int> quantize(const Options& options) {
   outcome.file_bytes[0] = loaded.file_bytes;
   OCTAVO_ASSIGN(outcome.file_bytes[1], save_model(quantized.model, options.output, options.onnx));
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (options.check && !(options.data.path.empty() && options.eval_data.empty())) {
+  if (check_data != nullptr) {
     // The file is written: a comparison that cannot be made is no failure.
-    auto check = check_result(options, loaded.model, quantized.model);
-    if (check) {
-      outcome.check = *check;
+    auto compared = check_result(options, loaded.model, quantized.model, *check_data);
+    if (compared) {
+      outcome.check = *compared;
     } else {
       outcome.report.warnings.push_back(
-          concat("not compared with the float model: ", check.error().to_string()));
+          concat("not compared with the float model: ", compared.error().to_string()));
     }
   }
   if (options.json) {
@@ -413,7 +421,7 @@ Verb add_quantize(CLI::App& app) {
                  "Keep long names of inner tensors and nodes in a small .onnx file");
   verb->add_option("--eval-limit", options->eval_limit,
                    "Use only the first samples of --eval-data; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   verb->add_flag(
       "--deterministic", options->deterministic,
       "The file is the same bytes on every machine: calibration sums floats in one order");

@@ -54,6 +54,9 @@ void add_run_options(CLI::App& app, RunConfig& options,
 /// Says on stderr what is wrong with the file of packed weights, if anything is.
 void print_problem(const SessionOptions& options);
 
+/// Of an option that takes whole numbers.
+CLI::Validator at_least(int64_t least);
+
 struct DataOptions {
   std::string path, labels, preprocess = "none";
   int64_t limit = 0;
