@@ -1,11 +1,10 @@
-#include "runtime/ops/resize.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "runtime/ops/common.h"
 #include "runtime/ops/families.h"
 #include "runtime/ops/move.h"
+#include "runtime/ops/resize_coordinates.h"
 
 namespace octavo::ops {
 namespace {
@@ -134,155 +133,7 @@ Status infer_resize(InferContext& c) {
   return {};
 }
 
-// ---- Coordinates ----
-
-enum class Transform {
-  kHalfPixel,
-  kHalfPixelSymmetric,
-  kPytorchHalfPixel,
-  kAlignCorners,
-  kAsymmetric,
-  kCropAndResize,
-};
-enum class Mode { kNearest, kLinear, kCubic };
-enum class Rounding { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
-
-template <class E>
-struct Named {
-  std::string_view name;
-  E value;
-};
-constexpr Named<Transform> kTransforms[] = {
-    {"half_pixel", Transform::kHalfPixel},
-    {"half_pixel_symmetric", Transform::kHalfPixelSymmetric},
-    {"pytorch_half_pixel", Transform::kPytorchHalfPixel},
-    {"align_corners", Transform::kAlignCorners},
-    {"asymmetric", Transform::kAsymmetric},
-    {"tf_crop_and_resize", Transform::kCropAndResize},
-};
-constexpr Named<Mode> kModes[] = {
-    {"nearest", Mode::kNearest}, {"linear", Mode::kLinear}, {"cubic", Mode::kCubic}};
-constexpr Named<Rounding> kRoundings[] = {{"round_prefer_floor", Rounding::kRoundPreferFloor},
-                                          {"round_prefer_ceil", Rounding::kRoundPreferCeil},
-                                          {"floor", Rounding::kFloor},
-                                          {"ceil", Rounding::kCeil}};
-
-template <class E, size_t N>
-Result<E> read_enum(const Node& node, const char* attribute, const Named<E> (&names)[N]) {
-  const std::string_view value = node.get_string(attribute);
-  for (const Named<E>& named : names) {
-    if (named.name == value) return named.value;
-  }
-  return fail(ErrorCode::kInvalidModel, attribute, " '", value, "' does not exist");
-}
-
-struct Options {
-  Transform transform;
-  Mode mode;
-  Rounding rounding;
-  bool antialias, exclude_outside;
-  float cubic_a;
-};
-
-Result<Options> read_options(const Node& node) {
-  Options o{};
-  OCTAVO_ASSIGN(o.transform, read_enum(node, "coordinate_transformation_mode", kTransforms));
-  OCTAVO_ASSIGN(o.mode, read_enum(node, "mode", kModes));
-  OCTAVO_ASSIGN(o.rounding, read_enum(node, "nearest_mode", kRoundings));
-  o.antialias = node.get_int("antialias") != 0;
-  o.exclude_outside = node.get_int("exclude_outside") != 0;
-  o.cubic_a = node.get_float("cubic_coeff_a");
-  return o;
-}
-
-// One resized axis.
-struct Axis {
-  int64_t in, out;
-  float scale, roi_begin, roi_end;
-
-  // Where output position x lies in the input, by ONNX's formulas; the output's size counts as
-  // scale * in, which may be fractional.
-  float source(Transform transform, int64_t x) const {
-    const float at = static_cast<float>(x);
-    const float size = static_cast<float>(in), resized = scale * size;
-    switch (transform) {
-      case Transform::kAsymmetric: return at / scale;
-      case Transform::kAlignCorners: return resized == 1 ? 0 : at * (size - 1) / (resized - 1);
-      case Transform::kPytorchHalfPixel: return resized == 1 ? -0.5f : (at + 0.5f) / scale - 0.5f;
-      case Transform::kHalfPixelSymmetric: {
-        const float offset = size / 2 * (1 - static_cast<float>(out) / resized);
-        return offset + (at + 0.5f) / scale - 0.5f;
-      }
-      case Transform::kCropAndResize: {
-        const float part = roi_end - roi_begin;
-        const float from =
-            resized == 1 ? part * (size - 1) / 2 : at * part * (size - 1) / (resized - 1);
-        return from + roi_begin * (size - 1);
-      }
-      case Transform::kHalfPixel: break;
-    }
-    return (at + 0.5f) / scale - 0.5f;
-  }
-
-  // Crops may reach outside the input, where the extrapolation value stands.
-  bool is_outside(Transform transform, float at) const {
-    return transform == Transform::kCropAndResize && !(at >= 0 && at <= static_cast<float>(in - 1));
-  }
-};
-
-int64_t nearest(const Axis& axis, Rounding rounding, float at) {
-  float to = 0;
-  switch (rounding) {
-    case Rounding::kRoundPreferFloor: to = std::ceil(at - 0.5f); break;
-    case Rounding::kRoundPreferCeil: to = std::floor(at + 0.5f); break;
-    case Rounding::kFloor: to = std::floor(at); break;
-    case Rounding::kCeil: to = std::ceil(at); break;
-  }
-  const auto last = static_cast<float>(axis.in - 1);
-  if (!(to > 0)) return 0;
-  return to >= last ? axis.in - 1 : static_cast<int64_t>(to);
-}
-
-float cubic_weight(float x, float a) {
-  x = std::abs(x);
-  if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
-}
-
-// The pass along `axis`, of which taps, in and out are set.
-ResizePass make_taps(const Axis& axis, const Options& o) {
-  // Antialiasing stretches the filter over the input when shrinking.
-  const float filter_scale = o.antialias ? std::min(axis.scale, 1.0f) : 1;
-  const float reach = o.mode == Mode::kLinear ? 1 : 2;
-  const auto first = static_cast<int64_t>(std::floor(-reach / filter_scale)) + 1;
-  ResizePass pass{.in = axis.in, .out = axis.out, .taps = 2 - 2 * first};
-  pass.index.resize(static_cast<size_t>(pass.taps * axis.out));
-  pass.weight.resize(pass.index.size());
-  for (int64_t x = 0; x < axis.out; ++x) {
-    float at = axis.source(o.transform, x);
-    const auto limit = static_cast<float>(axis.in);
-    at = at > -limit && at < 2 * limit ? at : at > 0 ? limit : -1;  // far outside: an edge
-    // The ratio is in (0, 1]: an exact hit is the right one of two neighbours.
-    const float left = std::ceil(at) - 1, ratio = at - left;
-    float sum = 0;
-    for (int64_t t = 0; t < pass.taps; ++t) {
-      const int64_t position = static_cast<int64_t>(left) + first + t;
-      const float distance = (static_cast<float>(first + t) - ratio) * filter_scale;
-      float weight = o.mode == Mode::kLinear ? std::max(0.0f, 1 - std::abs(distance))
-                                             : cubic_weight(distance, o.cubic_a);
-      if (o.exclude_outside && (position < 0 || position >= axis.in)) weight = 0;
-      sum += weight;
-      const auto i = static_cast<size_t>(t * axis.out + x);
-      pass.index[i] = static_cast<int32_t>(std::clamp<int64_t>(position, 0, axis.in - 1));
-      pass.weight[i] = weight;
-    }
-    for (int64_t t = 0; (o.antialias || o.exclude_outside) && t < pass.taps; ++t) {
-      float& weight = pass.weight[static_cast<size_t>(t * axis.out + x)];
-      weight = sum == 0 ? 0 : weight / sum;
-    }
-  }
-  return pass;
-}
+// ---- Running ----
 
 // out[o][x][i] = sum over taps of weight * in[o][index][i].
 void interpolate(const ResizePass& pass, const float* in, float* out) {
@@ -298,21 +149,19 @@ void interpolate(const ResizePass& pass, const float* in, float* out) {
   }
 }
 
-Axis make_axis(const ResizeShape& r, const Shape& in, int axis) {
+ResizeAxis make_axis(const ResizeShape& r, const Shape& in, int axis) {
   const auto at = static_cast<size_t>(axis);
   return {in[axis], r.out[axis], r.scale[at], r.roi_begin[at], r.roi_end[at]};
 }
 
-// ---- Running ----
-
 // For copy_mapped.
 std::vector<std::vector<int64_t>> nearest_offsets(const TensorView& in, Layout out_layout,
-                                                  const ResizeShape& r, const Options& o) {
+                                                  const ResizeShape& r, const ResizeOptions& o) {
   const int rank = in.shape.rank();
   const auto strides = memory_strides(in.shape, in.layout);
   std::vector<std::vector<int64_t>> offsets(static_cast<size_t>(std::max(rank, 1)), {0});
   for (int i = 0; i < rank; ++i) {
-    const Axis axis = make_axis(r, in.shape, i);
+    const ResizeAxis axis = make_axis(r, in.shape, i);
     auto& list = offsets[static_cast<size_t>(physical_axis(i, rank, out_layout))];
     list.clear();
     for (int64_t x = 0; x < axis.out; ++x) {
@@ -320,7 +169,7 @@ std::vector<std::vector<int64_t>> nearest_offsets(const TensorView& in, Layout o
       const int64_t from =
           axis.scale == 1 && axis.in == axis.out && o.transform != Transform::kCropAndResize
               ? x
-              : nearest(axis, o.rounding, axis.source(o.transform, x));
+              : axis.nearest(o.rounding, axis.source(o.transform, x));
       list.push_back(from * strides[static_cast<size_t>(i)]);
     }
   }
@@ -328,7 +177,8 @@ std::vector<std::vector<int64_t>> nearest_offsets(const TensorView& in, Layout o
 }
 
 // Along the innermost axis first: where an image grows, there is least to do.
-std::vector<ResizePass> make_passes(const TensorView& in, const ResizeShape& r, const Options& o) {
+std::vector<ResizePass> make_passes(const TensorView& in, const ResizeShape& r,
+                                    const ResizeOptions& o) {
   const int rank = in.shape.rank();
   Shape shape = physical_shape(in.shape, in.layout);    // as far as axes are done
   std::vector<int> logical(static_cast<size_t>(rank));  // axes in storage order
@@ -340,7 +190,7 @@ std::vector<ResizePass> make_passes(const TensorView& in, const ResizeShape& r, 
     const int i = logical[static_cast<size_t>(at)];
     const bool same = in.shape[i] == r.out[i] && r.scale[static_cast<size_t>(i)] == 1;
     if (same && o.transform != Transform::kCropAndResize) continue;
-    ResizePass& pass = passes.emplace_back(make_taps(make_axis(r, in.shape, i), o));
+    ResizePass& pass = passes.emplace_back(make_axis(r, in.shape, i).taps(o));
     pass.outer = shape.elements(0, at);
     pass.inner = shape.elements(at + 1, rank);
     shape[at] = pass.out;
@@ -373,12 +223,12 @@ Status run_filtered(const TensorView& in, const TensorView& out,
 
 // Writes the extrapolation value wherever an axis is outside the input.
 template <class T>
-void extrapolate(const Shape& in, const TensorView& out, const ResizeShape& r, const Options& o,
-                 T value) {
+void extrapolate(const Shape& in, const TensorView& out, const ResizeShape& r,
+                 const ResizeOptions& o, T value) {
   const int rank = in.rank();
   const Shape shape = physical_shape(out.shape, out.layout);
   for (int i = 0; i < rank; ++i) {
-    const Axis axis = make_axis(r, in, i);
+    const ResizeAxis axis = make_axis(r, in, i);
     const int at = physical_axis(i, rank, out.layout);
     const int64_t inner = shape.elements(at + 1, rank), outer = shape.elements(0, at);
     for (int64_t x = 0; x < axis.out; ++x) {
@@ -391,7 +241,7 @@ void extrapolate(const Shape& in, const TensorView& out, const ResizeShape& r, c
 }
 
 struct Request {
-  Options options;
+  ResizeOptions options;
   ResizeShape shape;
 };
 
@@ -401,7 +251,7 @@ Result<Request> read_request(const Node& node, std::span<const TensorView> input
   };
   const Shape& in = inputs[0].shape;
   Request request{};
-  OCTAVO_ASSIGN(request.options, read_options(node));
+  OCTAVO_ASSIGN(request.options, read_resize_options(node));
   const bool by_scales = given(2) != nullptr;
   if (!by_scales && given(3) == nullptr) {
     return fail(ErrorCode::kInvalidModel, "neither scales nor sizes");
@@ -430,7 +280,7 @@ Status run_resize(KernelContext& c) {
   TensorView in = c.in(0);
   if (in.dtype == DType::kString) return bad_dtype(in.dtype);
   OCTAVO_ASSIGN(const Request request, read_request(c.node, c.inputs));
-  const Options& o = request.options;
+  const ResizeOptions& o = request.options;
   const ResizeShape& r = request.shape;
   OCTAVO_ASSIGN(const TensorView out, c.make_output(0, in.dtype, r.out));
   if (out.elements() == 0) return {};
@@ -497,7 +347,7 @@ constexpr OpDef kOps[] = {
 Result<Resizing> make_resizing(const Node& node, std::span<const TensorView> inputs,
                                Layout layout) {
   OCTAVO_ASSIGN(const Request request, read_request(node, inputs));
-  const Options& o = request.options;
+  const ResizeOptions& o = request.options;
   if (o.transform == Transform::kCropAndResize) {
     return fail(ErrorCode::kUnsupportedOp, "tf_crop_and_resize is not a mapping of whole axes");
   }
