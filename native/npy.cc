@@ -333,16 +333,6 @@ Result<Tensor> read_npy(const std::string& path) {
   return reader.read_all();
 }
 
-Result<NamedTensors> read_npz(const std::string& path) {
-  OCTAVO_ASSIGN(auto arrays, open_npz(path));
-  NamedTensors tensors;
-  for (auto& [name, reader] : arrays) {
-    OCTAVO_ASSIGN(Tensor tensor, reader.read_all());
-    tensors.emplace_back(name, std::move(tensor));
-  }
-  return tensors;
-}
-
 Result<std::vector<uint8_t>> npy_bytes(const Tensor& tensor) {
   Tensor stored = tensor;
   if (tensor.dtype() == DType::kBF16) {

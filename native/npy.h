@@ -51,7 +51,6 @@ Result<ArrayReader> open_idx(const std::string& path);
 Result<std::vector<std::pair<std::string, ArrayReader>>> open_npz(const std::string& path);
 
 Result<Tensor> read_npy(const std::string& path);
-Result<NamedTensors> read_npz(const std::string& path);
 
 /// The bytes of a version-1 .npy file. bf16 is widened to float32, 4-bit integers to a byte, since
 /// numpy has neither. Strings are an error.

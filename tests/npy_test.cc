@@ -25,6 +25,16 @@ std::string bytes_of(std::initializer_list<T> values) {
   return {reinterpret_cast<const char*>(values.begin()), values.size() * sizeof(T)};
 }
 
+Result<NamedTensors> read_npz(const std::string& path) {
+  OCTAVO_ASSIGN(auto arrays, open_npz(path));
+  NamedTensors tensors;
+  for (auto& [name, reader] : arrays) {
+    OCTAVO_ASSIGN(Tensor tensor, reader.read_all());
+    tensors.emplace_back(name, std::move(tensor));
+  }
+  return tensors;
+}
+
 struct ZipMember {
   std::string name, data;
   bool deflate = false;

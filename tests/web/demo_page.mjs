@@ -18,7 +18,7 @@ mkdirSync(screenshots, { recursive: true });
 
 let built;
 /** Builds the page's static files, once. */
-export const buildDemo = () =>
+const buildDemo = () =>
   (built ??= build({
     root: join(root, "web/demo"),
     logLevel: "error",

@@ -14,6 +14,21 @@ const isolation = {
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
 
+/** What the pages share: <!-- NAME.html --> stands for a file of src, whose link to the page is marked. */
+const parts = {
+  name: "parts",
+  transformIndexHtml: {
+    order: "pre",
+    handler: (html, { path }) =>
+      html.replace(/<!-- (\w+\.html) -->/g, (_, name) =>
+        readFileSync(resolve(here, "src", name), "utf8").replace(
+          `<a href="./${path.slice(1).replace("index.html", "")}"`,
+          '$& aria-current="page"',
+        ),
+      ),
+  },
+};
+
 // The browser itself keeps the page from talking to anybody: blob: is for files that the visitor
 // gives (images, a runtime to compare with).
 const policy = [
@@ -44,7 +59,7 @@ export default defineConfig({
   root: here,
   base: "./",
   publicDir: false,
-  plugins: [contentSecurityPolicy],
+  plugins: [parts, contentSecurityPolicy],
   resolve: {
     // The package by its own name: what it exports, and nothing else of the repository.
     alias: [

@@ -1,7 +1,8 @@
 import { Calibration, type CalibDataLoader, type CalibFunc } from "./calibration.js";
 import { fromCore } from "./config.js";
 import type { QuantizeReport, WireObject } from "./engine.js";
-import { invalidArgument, NotFoundError } from "./errors.js";
+import { NotFoundError } from "./errors.js";
+import { invalidArgument } from "./make_error.js";
 import type { Source } from "./load.js";
 import {
   InferenceSession,

@@ -1,5 +1,5 @@
 // Samples on their way from the caller to the engine.
-import { invalidArgument } from "./errors.js";
+import { invalidArgument } from "./make_error.js";
 import type { Host } from "./host.js";
 import { abortable } from "./owned.js";
 import type { Progress } from "./progress.js";

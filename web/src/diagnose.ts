@@ -1,6 +1,6 @@
 import { Calibration, type CalibDataLoader } from "./calibration.js";
 import { fromCore } from "./config.js";
-import { invalidArgument } from "./errors.js";
+import { invalidArgument } from "./make_error.js";
 import type { Source } from "./load.js";
 import { modelOf, type LoadOptions, type Model } from "./model.js";
 import { abortable, made } from "./owned.js";

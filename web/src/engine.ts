@@ -1,6 +1,7 @@
 // The WebAssembly module's objects, by number: what lies behind every public class, in this thread
 // or in a worker. All arguments and results can be sent between threads.
-import { InternalError, OutOfMemoryError, makeError, type ErrorDetail } from "./errors.js";
+import { InternalError, OutOfMemoryError, type ErrorDetail } from "./errors.js";
+import { makeError } from "./make_error.js";
 import type { WireTensor } from "./tensor.js";
 
 export interface WireValue {
@@ -101,9 +102,9 @@ interface DiagnoserHandle extends Handle {
   finish(a: string, b: string, data: string): OrError<{ json: string; html: string }>;
 }
 /** Told of the steps of what takes long; false cancels it. */
-export type OnStep = (done: number, total: number) => boolean;
+type OnStep = (done: number, total: number) => boolean;
 /** What Emscripten's glue gives. */
-export interface OctavoModule {
+interface OctavoModule {
   sessionFromCompact(bytes: Uint8Array): OrError<SessionHandle>;
   loadModel?(bytes: Uint8Array, externalData?: Record<string, Uint8Array>): OrError<ModelHandle>;
   createQuantizer?(

@@ -79,24 +79,3 @@ export class DisposedError extends OctavoError {
 export class InternalError extends OctavoError {
   override readonly name = "InternalError";
 }
-
-const classes: Record<string, new (detail: ErrorDetail, options?: ErrorOptions) => OctavoError> = {
-  invalid_model: InvalidModelError,
-  unsupported_op: UnsupportedOpError,
-  invalid_argument: InvalidArgumentError,
-  shape_mismatch: ShapeMismatchError,
-  invalid_data: InvalidDataError,
-  limit_exceeded: LimitExceededError,
-  out_of_memory: OutOfMemoryError,
-  not_found: NotFoundError,
-  io: LoadError,
-  unavailable: UnavailableError,
-  disposed: DisposedError,
-};
-
-export function makeError(detail: ErrorDetail, options?: ErrorOptions): OctavoError {
-  return new (classes[detail.code] ?? InternalError)(detail, options);
-}
-
-export const invalidArgument = (message: string, tensor?: string) =>
-  new InvalidArgumentError({ code: "invalid_argument", message, ...(tensor ? { tensor } : {}) });

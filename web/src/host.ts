@@ -1,12 +1,7 @@
 // Where an engine runs: in this thread or in a worker, behind the same asynchronous call.
 import { Engine, type EngineMethod, type Loader } from "./engine.js";
-import {
-  InternalError,
-  OctavoError,
-  invalidArgument,
-  makeError,
-  type ErrorDetail,
-} from "./errors.js";
+import { InternalError, OctavoError, type ErrorDetail } from "./errors.js";
+import { invalidArgument, makeError } from "./make_error.js";
 import {
   chooseThreads,
   chooseVariant,
@@ -35,7 +30,7 @@ export interface EngineOptions {
 }
 
 /** The files of one module: with threads or without. */
-export interface ModuleFiles {
+interface ModuleFiles {
   loader: () => Promise<Loader>;
   wasm: Record<Variant, () => URL>;
   /** A worker of the browser's; Node's are made from `workerUrl`. */

@@ -1,5 +1,6 @@
 // Finds out what this engine can do, chooses the WebAssembly variant, and gets its bytes.
-import { LoadError, UnavailableError, invalidArgument } from "./errors.js";
+import { LoadError, UnavailableError } from "./errors.js";
+import { invalidArgument } from "./make_error.js";
 
 export type Variant = "simd" | "relaxed";
 
@@ -32,7 +33,7 @@ function dotIsExact(): boolean {
 }
 
 let features: { simd: boolean; relaxed: boolean; exact: boolean } | undefined;
-export function detect() {
+function detect() {
   if (!features) {
     const relaxed = validates(dotProbe);
     features = { simd: validates(simdProbe), relaxed, exact: relaxed && dotIsExact() };

@@ -3,7 +3,7 @@ import { Hosts, type EngineOptions, type Host } from "./host.js";
 import { toBytes, type Source } from "./load.js";
 import { made, Owned } from "./owned.js";
 import { Session, type SessionOptions } from "./session.js";
-import { invalidArgument } from "./errors.js";
+import { invalidArgument } from "./make_error.js";
 
 const hosts = new Hosts({
   single: {

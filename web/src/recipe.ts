@@ -1,7 +1,8 @@
 // Recipes: lists of configs, and the JSON that every Octavo tool reads.
 import { BaseConfig, camelCase, snakeCase, toOptions } from "./config.js";
 import { configClasses, optionNames, type QuantConfig, type TuningOptions } from "./configs.js";
-import { invalidArgument, makeError, OctavoError } from "./errors.js";
+import { OctavoError } from "./errors.js";
+import { invalidArgument, makeError } from "./make_error.js";
 
 type Recipe = QuantConfig | readonly QuantConfig[];
 

@@ -1,4 +1,4 @@
-import { invalidArgument } from "./errors.js";
+import { invalidArgument } from "./make_error.js";
 
 interface TypeInfo {
   dtype: string; // the core's name

@@ -8,7 +8,7 @@ import { state } from "./state";
 import { argmax, probabilities, quantile, rangeOf, relativeError } from "./statistics";
 import { batchOf, isClassifier, topOf } from "./verdict";
 
-export type Slot = "float" | "int8";
+type Slot = "float" | "int8";
 const slots: readonly Slot[] = ["float", "int8"];
 
 const titles: Record<Slot, string> = { float: "Float", int8: "Int8" };

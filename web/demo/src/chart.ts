@@ -104,7 +104,7 @@ export function histogram(place: HTMLElement, { histogram, low, high }: TensorDi
   );
 }
 
-export interface TrialPoint {
+interface TrialPoint {
   index: number;
   latencyMs: number;
   accuracy: number;

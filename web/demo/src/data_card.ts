@@ -37,7 +37,7 @@ function fileButton(
   return h("label", { class: "button" }, label, input);
 }
 
-export interface DataSources {
+interface DataSources {
   onFiles: (entries: Entry[]) => void;
   onWebcam: () => void;
   onSynthetic: () => void;

@@ -49,7 +49,7 @@ function render(strokes: readonly Stroke[], scale: number, [x, y]: Point): Uint8
   return Uint8Array.from({ length: side * side }, (_, i) => rgba[4 * i + 3]!);
 }
 
-export function rasterize(strokes: readonly Stroke[]): Uint8Array {
+function rasterize(strokes: readonly Stroke[]): Uint8Array {
   const points = strokes.flat();
   if (points.length === 0) return new Uint8Array(side * side);
   const xs = points.map(([x]) => x);

@@ -14,7 +14,7 @@ export interface Sample {
 }
 
 /** Where the channels, height and width of an image input are. */
-export interface ImageInput {
+interface ImageInput {
   name: string;
   batch: number;
   channels: number;
@@ -55,7 +55,7 @@ export function imageInput(
 let scratch: OffscreenCanvas | undefined;
 
 /** The pixels that the network will see of an image, before they are normalized. */
-export async function pixelsOf(
+async function pixelsOf(
   image: Blob,
   { width, height }: { width: number; height: number },
   { resize, pad }: Preprocess,

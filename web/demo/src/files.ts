@@ -20,7 +20,7 @@ export const fromInput = (input: HTMLInputElement): Entry[] =>
   [...(input.files ?? [])].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
 
 /** Everything that was dropped, folders with what is in them. */
-export async function fromDrop(transfer: DataTransfer): Promise<Entry[]> {
+async function fromDrop(transfer: DataTransfer): Promise<Entry[]> {
   // The items are gone after the first wait: all roots are taken before it.
   const roots = [...transfer.items].flatMap((item) => item.webkitGetAsEntry?.() ?? []);
   if (roots.length === 0) return [...transfer.files].map((file) => ({ path: file.name, file }));

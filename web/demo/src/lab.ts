@@ -46,7 +46,7 @@ export async function race(
     ]),
   );
 }
-export interface RaceOptions {
+interface RaceOptions {
   rounds?: number;
   turnMs?: number;
   signal?: AbortSignal;

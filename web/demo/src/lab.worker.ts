@@ -11,7 +11,7 @@ export interface Contestant {
   /** Run it with this copy of onnxruntime-web instead. */
   onnxRuntime?: RuntimeFiles;
 }
-export interface Opened {
+interface Opened {
   loadMs: number;
   /** "relaxed SIMD, 4 threads" */
   backend: string;

@@ -16,7 +16,7 @@ interface OpCount {
   quantized: number;
 }
 
-export function countOps(nodes: readonly NodeReport[]): OpCount[] {
+function countOps(nodes: readonly NodeReport[]): OpCount[] {
   const counts = new Map<string, OpCount>();
   for (const { op, quantized } of nodes) {
     const entry = counts.get(op) ?? { op, nodes: 0, quantized: 0 };
@@ -44,7 +44,7 @@ const chip = ({ op, nodes, quantized }: OpCount) => {
 };
 
 /** Operators that stay float, by the reason. */
-export function floatReasons(nodes: readonly NodeReport[]): [reason: string, names: string[]][] {
+function floatReasons(nodes: readonly NodeReport[]): [reason: string, names: string[]][] {
   const reasons = new Map<string, string[]>();
   for (const { name, op, quantized, reason } of nodes) {
     if (!quantized) reasons.set(reason, [...(reasons.get(reason) ?? []), name || op]);

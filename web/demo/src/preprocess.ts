@@ -81,7 +81,7 @@ export function toJson(values: Preprocess): object {
 export const isIdentity = ({ scale, mean, std }: Preprocess) =>
   scale === 1 && mean.every((m) => m === 0) && std.every((s) => s === 1);
 
-export interface Region {
+interface Region {
   /** The part of the image that is taken. */
   source: readonly [x: number, y: number, width: number, height: number];
   /** Where in the network's picture it goes. */

@@ -63,15 +63,7 @@ export const state: State = {
   busy: false,
 };
 
-export type Topic =
-  | "schema"
-  | "model"
-  | "data"
-  | "preprocess"
-  | "recipe"
-  | "outcome"
-  | "trials"
-  | "busy";
+type Topic = "schema" | "model" | "data" | "preprocess" | "recipe" | "outcome" | "trials" | "busy";
 const listeners = new Map<Topic, (() => void)[]>();
 
 /** Calls back after a change, and the views with it. */

@@ -11,7 +11,7 @@ export interface Pair<T> {
 }
 
 /** The likeliest answers, best first: class and probability. */
-export type TopClasses = readonly (readonly [index: number, probability: number])[];
+type TopClasses = readonly (readonly [index: number, probability: number])[];
 
 /** One sample through both models. */
 export interface Judged {
@@ -72,7 +72,7 @@ export interface TestSample {
 /** How much of the data's answers is kept for show. */
 const worstKept = 12;
 
-export interface Judgement {
+interface Judgement {
   classifier: boolean;
   judged: Judged[];
   agreement?: Share;
@@ -165,7 +165,7 @@ export async function timeBoth(feeds: Feeds, signal?: AbortSignal): Promise<Pair
   return { float: timings.get("float")!, int8: timings.get("int8")! };
 }
 
-export interface Headline {
+interface Headline {
   text: string;
   mood: "good" | "mixed" | "bad";
 }
