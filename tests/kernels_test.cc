@@ -104,6 +104,14 @@ KernelCase make_conv(uint32_t seed, const ConvOptions& options) {
 
 using KernelsTest = ::testing::Test;
 
+// Made for one thread and for four, which may split the work otherwise.
+void expect_same_bits_on_threads(const KernelCase& c) {
+  auto one = c.compile(Layout::kPlain, 1), four = c.compile(Layout::kPlain, 4);
+  FakePool pool;
+  ASSERT_TRUE(one && one->run() && four && four->run(&pool));
+  EXPECT_TRUE(std::ranges::equal(one->outputs[0].data<float>(), four->outputs[0].data<float>()));
+}
+
 TEST_F(KernelsTest, ConvF32) {
   for_each_case(40,
                 [](uint32_t seed) { check(make_conv(seed, {}), "conv_f32", Layout::kPlain, 10); });
@@ -114,11 +122,7 @@ TEST_F(KernelsTest, ConvWinograd) {
     const KernelCase c = make_conv(seed, {.winograd = true});
     check(c, "conv_winograd", Layout::kPlain, 10);
     if (HasFatalFailure()) return;
-    // The same bits in other blocks, and on threads.
-    auto one = c.compile(Layout::kPlain, 1), four = c.compile(Layout::kPlain, 4);
-    FakePool pool;
-    ASSERT_TRUE(one && one->run() && four && four->run(&pool));
-    EXPECT_TRUE(std::ranges::equal(one->outputs[0].data<float>(), four->outputs[0].data<float>()));
+    expect_same_bits_on_threads(c);
   });
 }
 
@@ -201,7 +205,9 @@ KernelCase make_product(uint32_t seed, OpKind kind, bool int8) {
 
 TEST_F(KernelsTest, MatMulAndGemm) {
   for_each_case(50, [](uint32_t seed) {
-    check(make_product(seed, OpKind::kMatMul, false), "matmul_f32");
+    const KernelCase c = make_product(seed, OpKind::kMatMul, false);
+    check(c, "matmul_f32");
+    expect_same_bits_on_threads(c);
     check(make_product(seed, OpKind::kMatMul, true), "matmul_int8");
     check(make_product(seed, OpKind::kGemm, false), "gemm_f32");
     check(make_product(seed, OpKind::kGemm, true), "gemm_int8");

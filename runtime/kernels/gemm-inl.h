@@ -22,10 +22,11 @@ inline constexpr int kPanelVectors = kHas32Registers || kRelaxedSimd ? 4 : 2;
 inline constexpr int kMaxTileVectors = HWY_ARCH_WASM ? 2 : kPanelVectors;
 inline constexpr int kUnroll = HWY_ARCH_WASM ? 1 : 4;
 
-// Heights of compiled tiles: every one up to 6, else 1, 2, 4, 6 and so on; with small code 1 and
-// what is more than a half (many rows are split into tiles of nearly the same height).
+// Heights of compiled tiles: every one up to 6, else 1, 2, 4, 6 and so on; with small code only
+// those of more than a half (many rows are split into tiles of nearly the same height).
+constexpr int first_height(int max) { return kSmallCode ? max / 2 + 1 : 1; }
 constexpr int next_height(int rows, int max) {
-  if (kSmallCode) return rows < 2 ? std::min(max / 2 + 1, max) : max <= 6 ? rows + 1 : max;
+  if (kSmallCode) return max <= 6 ? rows + 1 : max;
   return std::min(rows + (max <= 6 || rows < 2 ? 1 : 2), max);
 }
 
@@ -41,8 +42,23 @@ HWY_INLINE int64_t panel_width(const Panel& panel) {
   return kMaxTileVectors == kPanelVectors ? kVectors : panel.vectors;
 }
 
+// Sums that a column of the only row of a product has. Each waits four cycles for its last
+// multiply-add, of which most processors start two in a cycle.
+constexpr int row_sums(int vectors) { return vectors == 1 ? 4 : 8 / vectors; }
+
+// Adds the sums of each column up, in sums[0].
+template <int kSums, int kRows, int kVectors, class V>
+HWY_INLINE void add_up(V (&sums)[kSums][kRows][kVectors]) {
+  unroll<kSums - 1>([&](auto i) OCTAVO_INLINE {
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
+      unroll<kVectors>(
+          [&](auto j) OCTAVO_INLINE { sums[0][r][j] = hn::Add(sums[0][r][j], sums[i + 1][r][j]); });
+    });
+  });
+}
+
 // Runs the smallest compiled tile that holds `count` rows; what is too many repeats the last row.
-template <class Tile, int kVectors, int kRows = 1>
+template <class Tile, int kVectors, int kRows = first_height(Tile::max_rows(kVectors))>
 HWY_INLINE void run_tile(const GemmCall& call, const Panel& panel, const std::byte* const* rows,
                          int64_t row, int64_t count, typename Tile::Sum* sums) {
   constexpr int kMax = Tile::max_rows(kVectors);
@@ -52,11 +68,12 @@ HWY_INLINE void run_tile(const GemmCall& call, const Panel& panel, const std::by
       return run_tile<Tile, kVectors, kNext>(call, panel, rows, row, count, sums);
     }
   }
-  Tile::template run<kRows, kVectors>(call, panel, rows, row, count, sums);
+  Tile::template run<kRows, kVectors, 1>(call, panel, rows, row, count, sums);
 }
 
-// Calls step(a, i) for the words i of each segment of A, where a[r] + i is row r's.
-template <int kRows, class Step>
+// Calls step(a, i, sum) for the words i of each segment of A, where a[r] + i is row r's. `sum`:
+// which of kSums the word belongs to, a constant.
+template <int kRows, int kSums, class Step>
 HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows,
                               const Step& step) {
   const PackedWeights& packed = *call.b;
@@ -69,12 +86,15 @@ HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       a[r] = reinterpret_cast<const int32_t*>(rows[r] + call.a.offsets[s]);
     });
+    constexpr int kTogether = std::max(kSums, kUnroll);
     ptrdiff_t k = 0;
-    for (; k + kUnroll <= steps; k += kUnroll) {
-      unroll<kUnroll>([&](auto i) OCTAVO_INLINE { step(a, k + i); });
+    for (; k + kTogether <= steps; k += kTogether) {
+      unroll<kTogether>([&](auto i) OCTAVO_INLINE {
+        step(a, k + i, std::integral_constant<int, decltype(i)::value % kSums>());
+      });
     }
-    if constexpr (kUnroll > 1) {
-      for (; k < steps; ++k) step(a, k);
+    if constexpr (kTogether > 1) {
+      for (; k < steps; ++k) step(a, k, std::integral_constant<int, 0>());
     }
   }
 }
@@ -95,6 +115,10 @@ HWY_INLINE void run_panel(const GemmCall& call, const Panel& panel, const std::b
   // ending takes instructions to load.
   constexpr bool kTogether = HWY_ARCH_WASM;
   typename Tile::template Sums<kVectors, kTogether ? kBlock + kSlack : kMax> sums;
+  if (call.rows == 1) {
+    Tile::template run<1, kVectors, row_sums(kVectors)>(call, panel, rows, row, 1, sums.at(0));
+    return sums.finish(call, panel, row, 1);
+  }
   for (int64_t t = 0, first = 0; t < tiles; ++t) {
     const int64_t height = least + (t < larger ? 1 : 0);
     run_tile<Tile, kTileVectors>(call, panel, rows + first, row + first, height,

@@ -135,37 +135,39 @@ void look_up(const GemmCall& call, int64_t row_begin, int64_t row_end, int64_t p
 void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) {
   const bool looks_up = call.table != nullptr && !target.looks_up;
   const auto run = [&](int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end) {
-    (call.int8 ? target.run_int8 : target.run_f32)(call, row_begin, row_end, panel_begin,
-                                                   panel_end);
-    if (looks_up) look_up(call, row_begin, row_end, panel_begin, panel_end);
+    // In pieces if there is a table, which finds them in L1.
+    const int64_t piece = looks_up ? 96 : row_end - row_begin;
+    for (int64_t row = row_begin; row < row_end; row += piece) {
+      const int64_t end = std::min(row + piece, row_end);
+      (call.int8 ? target.run_int8 : target.run_f32)(call, row, end, panel_begin, panel_end);
+      if (looks_up) look_up(call, row, end, panel_begin, panel_end);
+    }
   };
   const auto panels = static_cast<int64_t>(call.b->panels.size());
-  if (pool == nullptr || pool->thread_count() <= 1) {
-    // In pieces if there is a table, which finds them in L1.
-    const int64_t piece = looks_up ? 96 : call.rows;
-    for (int64_t row = 0; row < call.rows; row += piece) {
-      run(row, std::min(row + piece, call.rows), 0, panels);
-    }
-    return;
+  const int64_t threads = pool == nullptr ? 1 : pool->thread_count();
+  if (threads == 1) return run(0, call.rows, 0, panels);
+  // Ranges of rows if they are long enough, else of panels (few rows: late layers and
+  // matrix-vector products), of as few blocks of rows as give every thread some: each block reads
+  // the panels again.
+  constexpr int64_t kLeastRows = 24, kTileRows = 12, kLeastMacs = 100'000;
+  const int64_t ranges = 4 * threads;
+  const int64_t macs = call.rows * call.b->columns * call.b->segments * call.b->steps;
+  const int64_t most = call.rows / kLeastRows;
+  if (most >= ranges) {
+    const int64_t tiles = (call.rows + kTileRows - 1) / kTileRows;
+    return parallel_for(pool, tiles, kLeastMacs * tiles / macs, [&](int64_t begin, int64_t end) {
+      run(begin * kTileRows, std::min(end * kTileRows, call.rows), 0, panels);
+    });
   }
-  // Blocks of rows where there are enough of them, single panels otherwise (few rows: late layers
-  // and matrix-vector products).
-  constexpr int64_t kRows = 48;
-  const int64_t blocks = (call.rows + kRows - 1) / kRows;
-  const bool by_panel = blocks < 2 * pool->thread_count();
-  const int64_t groups = by_panel ? panels : 1;
-  const int64_t macs =
-      std::min(call.rows, kRows) * call.b->columns * call.b->segments * call.b->steps / groups;
-  const int64_t grain = std::max<int64_t>(1, 100'000 / std::max<int64_t>(macs, 1));
-  parallel_for(pool, blocks * groups, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t row = item / groups * kRows;
-      const int64_t row_end = std::min(row + kRows, call.rows);
-      if (by_panel) {
-        run(row, row_end, item % groups, item % groups + 1);
-      } else {
-        run(row, row_end, 0, panels);
-      }
+  const int64_t blocks = std::clamp<int64_t>(most, 1, (ranges + panels - 1) / panels);
+  const int64_t grain = kLeastMacs * blocks * panels / macs;
+  parallel_for(pool, blocks * panels, grain, [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t block = begin / panels, first = block * panels;
+      const int64_t stop = std::min(end, first + panels);
+      run(call.rows * block / blocks, call.rows * (block + 1) / blocks, begin - first,
+          stop - first);
+      begin = stop;
     }
   });
 }

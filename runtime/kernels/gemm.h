@@ -68,7 +68,7 @@ enum class GemmOutput : uint8_t { kF32, kU8, kI8 };
 
 struct GemmCall {
   GemmRows a;
-  int64_t rows = 0;
+  int64_t rows = 0;  // of the whole product; that of a single one has an order of sums of its own
   const PackedWeights* b = nullptr;
   bool int8 = false;  // else f32
   GemmOutput output = GemmOutput::kF32;

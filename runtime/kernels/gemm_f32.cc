@@ -49,16 +49,16 @@ struct F32Tile {
     static void finish(const GemmCall&, const Panel&, int64_t, int64_t) {}
   };
 
-  template <int kRows, int kVectors>
+  template <int kRows, int kVectors, int kSums>
   static HWY_NOINLINE void run(const GemmCall& call, const Panel& panel,
                                const std::byte* const* rows, int64_t row, int64_t count, Sum*) {
     for_each_part<kVectors>(panel, [&](int64_t first) OCTAVO_INLINE {
-      run_part<kRows, kVectors>(call, panel, first, rows, row, count);
+      run_part<kRows, kVectors, kSums>(call, panel, first, rows, row, count);
     });
   }
 
  private:
-  template <int kRows, int kVectors>
+  template <int kRows, int kVectors, int kSums>
   static HWY_INLINE void run_part(const GemmCall& call, const Panel& panel, int64_t first,
                                   const std::byte* const* rows, int64_t row, int64_t count) {
     const hn::ScalableTag<float> d;
@@ -68,32 +68,37 @@ struct F32Tile {
     const int64_t column = panel.column + first * kLanes;
     const int64_t width = panel_width<kVectors>(panel) * kLanes;
 
-    V acc[kRows][kVectors];
+    V sums[kSums][kRows][kVectors];
     unroll<kVectors>([&](auto j) OCTAVO_INLINE {
       const V bias = hn::LoadU(d, packed.bias.data() + column + j * kLanes);
-      unroll<kRows>([&](auto r) OCTAVO_INLINE { acc[r][j] = bias; });
+      unroll<kRows>([&](auto r) OCTAVO_INLINE {
+        unroll<kSums>([&](auto i) OCTAVO_INLINE { sums[i][r][j] = i == 0 ? bias : hn::Zero(d); });
+      });
     });
     const auto* b =
         reinterpret_cast<const float*>(packed.data.data() + panel.offset) + first * kLanes;
-    const auto step = [&](const int32_t* const* a, ptrdiff_t k) OCTAVO_INLINE {
+    const auto step = [&](const int32_t* const* a, ptrdiff_t k, auto i) OCTAVO_INLINE {
       V w[kVectors];
       unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d, b + j * kLanes); });
       unroll<kRows>([&](auto r) OCTAVO_INLINE {
         const V x = hn::Set(d, reinterpret_cast<const float*>(a[r])[k]);
-        unroll<kVectors>([&](auto j) OCTAVO_INLINE { acc[r][j] = mul_add(x, w[j], acc[r][j]); });
+        unroll<kVectors>([&](auto j)
+                             OCTAVO_INLINE { sums[i][r][j] = mul_add(x, w[j], sums[i][r][j]); });
       });
       b += width;
     };
-    for_each_step<kRows>(call, rows, step);
+    for_each_step<kRows, kSums>(call, rows, step);
+    add_up(sums);
+    auto& acc = sums[0];
 
     if (packed.columns - column < kVectors * kLanes) {
-      alignas(64) float sums[kRows * kVectors * kLanes];
+      alignas(64) float partial[kRows * kVectors * kLanes];
       unroll<kRows>([&](auto r) OCTAVO_INLINE {
         unroll<kVectors>([&](auto j) OCTAVO_INLINE {
-          hn::Store(acc[r][j], d, sums + (r * kVectors + j) * kLanes);
+          hn::Store(acc[r][j], d, partial + (r * kVectors + j) * kLanes);
         });
       });
-      return store_partial(call, column, sums, kVectors * kLanes, row, count);
+      return store_partial(call, column, partial, kVectors * kLanes, row, count);
     }
     const V lo = hn::Set(d, call.lo);
     const V hi = hn::Set(d, call.hi);

@@ -246,45 +246,52 @@ struct Int8Tile {
     }
   };
 
-  template <int kRows, int kVectors>
+  template <int kRows, int kVectors, int kSums>
   static HWY_NOINLINE void run(const GemmCall& call, const Panel& panel,
                                const std::byte* const* rows, int64_t row, int64_t count,
-                               int32_t* sums) {
+                               int32_t* to) {
     for_each_part<kVectors>(panel, [&](int64_t first) OCTAVO_INLINE {
-      run_part<kRows, kVectors>(call, panel, first, rows, row, count, sums);
+      run_part<kRows, kVectors, kSums>(call, panel, first, rows, row, count, to);
     });
   }
 
  private:
-  template <int kRows, int kVectors>
+  template <int kRows, int kVectors, int kSums>
   static HWY_INLINE void run_part(const GemmCall& call, const Panel& panel, int64_t first,
                                   const std::byte* const* rows, int64_t row, int64_t count,
-                                  int32_t* sums) {
+                                  int32_t* to) {
     const hn::ScalableTag<int32_t> d32;
     using V = hn::Vec<decltype(d32)>;
     constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(int32_t));
     const PackedWeights& packed = *call.b;
     const int64_t width = panel_width<kVectors>(panel) * kLanes;
 
-    V acc[kRows][kVectors];
+    V sums[kSums][kRows][kVectors];
     unroll<kVectors>([&](auto j) OCTAVO_INLINE {
       const V start = hn::LoadU(d32, packed.start.data() + panel.column + (first + j) * kLanes);
-      unroll<kRows>([&](auto r) OCTAVO_INLINE { acc[r][j] = start; });
+      unroll<kRows>([&](auto r) OCTAVO_INLINE {
+        unroll<kSums>([&](auto i)
+                          OCTAVO_INLINE { sums[i][r][j] = i == 0 ? start : hn::Zero(d32); });
+      });
     });
     const auto* b =
         reinterpret_cast<const int32_t*>(packed.data.data() + panel.offset) + first * kLanes;
-    for_each_step<kRows>(call, rows, [&](const int32_t* const* a, ptrdiff_t k) OCTAVO_INLINE {
+    const auto step = [&](const int32_t* const* a, ptrdiff_t k, auto i) OCTAVO_INLINE {
       V w[kVectors];
       unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d32, b + j * kLanes); });
       unroll<kRows>([&](auto r) OCTAVO_INLINE {
         int32_t word;
         std::memcpy(&word, a[r] + k, sizeof(word));
         const V x = hn::Set(d32, word);
-        unroll<kVectors>(
-            [&](auto j) OCTAVO_INLINE { acc[r][j] = Dot::accumulate(d32, x, w[j], acc[r][j]); });
+        unroll<kVectors>([&](auto j) OCTAVO_INLINE {
+          sums[i][r][j] = Dot::accumulate(d32, x, w[j], sums[i][r][j]);
+        });
       });
       b += width;
-    });
+    };
+    for_each_step<kRows, kSums>(call, rows, step);
+    add_up(sums);
+    auto& acc = sums[0];
     if (ends_in_registers(call)) {
       using enum RequantizeEnding;
       if (call.ending == kSmall) return store_sums<kSmall>(call, panel, acc, row, count);
@@ -292,7 +299,7 @@ struct Int8Tile {
     }
     unroll<kRows>([&](auto r) OCTAVO_INLINE {
       unroll<kVectors>([&](auto j) OCTAVO_INLINE {
-        hn::Store(acc[r][j], d32, sums + r * width + (first + j) * kLanes);
+        hn::Store(acc[r][j], d32, to + r * width + (first + j) * kLanes);
       });
     });
   }

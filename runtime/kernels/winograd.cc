@@ -307,7 +307,8 @@ class WinogradStep : public KernelStep {
   void multiply(const float* v, int64_t count, float* m) const {
     constexpr int64_t kOffset = 0;
     GemmCall call;
-    call.a.width = call.rows = count;
+    call.a.width = count;
+    call.rows = tiles_;  // and not the block's, which depend on the number of threads
     call.a.column_step = w_.v_row * 4;
     call.a.offsets = &kOffset;
     call.c_stride = w_.m_row * 4;
