@@ -8,9 +8,10 @@
 
 namespace octavo {
 
-/// Items are claimed one by one from `state_`: the run's number in the upper half, the next item in
-/// the lower. A worker that wakes late finds the number changed and its claim fails, so a run never
-/// waits for workers that did no work.
+/// Items are claimed one by one from `state_`: the run's number in the upper half; in the lower how
+/// many the calling thread has taken, the first ones, and above how many the workers have, the last
+/// ones: each finds in its cache what the run before left there. A worker that wakes late finds the
+/// number changed and its claim fails, so a run never waits for workers that did no work.
 ///
 /// `Waiting` is how a thread of the platform waits: kSpins (how often it looks before it sleeps),
 /// pause(), wait(word, old) until the word is not `old` any more, notify(word).
@@ -20,7 +21,7 @@ class SharedWork {
   /// ThreadPool::run.
   void run(int64_t count, const std::function<void(int64_t)>& fn) {
     // Nested and concurrent runs do their own work: the threads are busy already.
-    if (inside_ || count <= 1 || count >= static_cast<int64_t>(kClosed) ||
+    if (inside_ || count <= 1 || count >= kMost ||
         busy_.exchange(true, std::memory_order_acquire)) {
       for (int64_t i = 0; i < count; ++i) fn(i);
       return;
@@ -33,7 +34,7 @@ class SharedWork {
     epoch_.fetch_add(1);
     wake(epoch_);
 
-    work();
+    work(1);
     for (int spins = 0; uint32_t left = remaining_.load(std::memory_order_acquire); ++spins) {
       if (spins < Waiting::kSpins) {
         Waiting::pause();
@@ -61,7 +62,7 @@ class SharedWork {
       }
       seen = epoch;
       if (stop_.load(std::memory_order_relaxed)) return;
-      work();
+      work(kTaken + 1);
     }
   }
 
@@ -72,20 +73,23 @@ class SharedWork {
   }
 
  private:
-  static constexpr uint64_t kClosed = 0xFFFFFFFF;
+  static constexpr uint64_t kClosed = 0xFFFFFFFF, kTaken = 0xFFFF;
+  static constexpr int64_t kMost = kTaken;
 
-  void work() {
+  // `claim`: what it adds to the state.
+  void work(uint64_t claim) {
     inside_ = true;
     uint64_t state = state_.load(std::memory_order_acquire);
     while (true) {
-      const uint64_t item = state & kClosed;
+      const uint64_t first = state & kTaken, last = state >> 16 & kTaken;
       const auto* fn = fn_.load(std::memory_order_relaxed);
-      if (item == kClosed || item >= count_.load(std::memory_order_relaxed)) break;
-      if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel,
+      const uint64_t count = count_.load(std::memory_order_relaxed);
+      if (first + last >= count) break;
+      if (!state_.compare_exchange_weak(state, state + claim, std::memory_order_acq_rel,
                                         std::memory_order_acquire)) {
         continue;
       }
-      (*fn)(static_cast<int64_t>(item));
+      (*fn)(static_cast<int64_t>(claim == 1 ? first : count - 1 - last));
       if (remaining_.fetch_sub(1) == 1) wake(remaining_);
       state = state_.load(std::memory_order_acquire);
     }

@@ -346,6 +346,18 @@ test("the caller's arrays stay his, unless he hands them over", async () => {
   await session.dispose();
 });
 
+test("runs that wait for each other keep their own feeds", async () => {
+  const session = await octavo.InferenceSession.create(model);
+  const inputs = Array.from({ length: 6 }, (_, i) => samples.slice(784 * i, 784 * (i + 1)));
+  const runs = inputs.map((data) => session.run(image(data)));
+  const together = (await Promise.all(runs)).map(({ logits }) => Array.from(logits.data));
+  for (const [i, data] of inputs.entries()) {
+    assert.deepEqual(Array.from((await session.run(image(data))).logits.data), together[i]);
+  }
+  assert.ok(new Set(together.map(String)).size > 1);
+  await session.dispose();
+});
+
 test("calibFunc drives the calibration; setLocal keeps a layer float", async () => {
   const local = config().setLocal("Gemm", { actDtype: "fp32", weightDtype: "fp32" });
   const observeTwo = async (observe) => {
