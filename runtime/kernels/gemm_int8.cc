@@ -11,6 +11,18 @@
 HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
 
+// What is left of a row, of the last panel.
+template <class D8>
+HWY_NOINLINE void store_left(D8 d8, hn::Vec<D8> v, uint8_t* to, int64_t left) {
+  if constexpr (kSmallCode) {
+    HWY_ALIGN uint8_t bytes[hn::MaxLanes(d8)];
+    hn::Store(v, d8, bytes);
+    for (int64_t i = 0; i < left; ++i) to[i] = bytes[i];
+  } else {
+    hn::StoreN(v, d8, to, static_cast<size_t>(left));
+  }
+}
+
 // Writes `count` rows of sums to the output: kVectors vectors of 8-bit outputs each.
 template <int kVectors, RequantizeEnding kEnding, bool kResidual>
 HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int32_t* acc,
@@ -79,7 +91,7 @@ HWY_NOINLINE void store_8bit(const GemmCall& call, const Panel& panel, const int
     if (left >= kWidth) {
       hn::StoreU(q, d8, to);
     } else {
-      hn::StoreN(q, d8, to, static_cast<size_t>(left));
+      store_left(d8, q, to, left);
     }
     to += call.c_stride;
   }

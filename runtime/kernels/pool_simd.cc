@@ -78,19 +78,32 @@ template <class T>
 HWY_INLINE void max_columns(const T* x, std::span<const PoolAxis> axes, int64_t channels,
                             std::byte* y, int64_t stride) {
   const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (const PoolAxis& axis : axes) {
     const T* from = x + axis.first;
     T* to = reinterpret_cast<T*>(y);
-    for_each_vector(d, channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
-      const auto at = [&](int64_t k) OCTAVO_INLINE { return load(d, from + k * axis.step + c, n); };
+    const auto best = [&](int64_t c, const auto& at) OCTAVO_INLINE {
       auto best = hn::Set(d, lowest<T>());
-      if (axis.count == 3) {
-        unroll<3>([&](auto k) OCTAVO_INLINE { best = larger(d, best, at(k)); });
-      } else {
-        for (int64_t k = 0; k < axis.count; ++k) best = larger(d, best, at(k));
+      const T* pixel = from + c;
+      for (int64_t k = 0; k < axis.count; ++k, pixel += axis.step)
+        best = larger(d, best, at(pixel));
+      return best;
+    };
+    int64_t c = 0;
+    const auto whole = [&](const T* pixel) OCTAVO_INLINE { return hn::LoadU(d, pixel); };
+    if (axis.count == 3) {
+      const T *second = from + axis.step, *third = second + axis.step;
+      for (; c + lanes <= channels; c += lanes) {
+        auto best = larger(d, hn::Set(d, lowest<T>()), whole(from + c));
+        best = larger(d, best, whole(second + c));
+        hn::StoreU(larger(d, best, whole(third + c)), d, to + c);
       }
-      store(best, d, to + c, n);
-    });
+    }
+    for (; c + lanes <= channels; c += lanes) hn::StoreU(best(c, whole), d, to + c);
+    if (const auto n = static_cast<size_t>(channels - c); n > 0) {
+      hn::StoreN(best(c, [&](const T* pixel) OCTAVO_INLINE { return hn::LoadN(d, pixel, n); }), d,
+                 to + c, n);
+    }
     y += stride;
   }
 }
@@ -114,7 +127,7 @@ template <class D, class T, class Add, class End>
 HWY_INLINE void sum_window(D d, const PoolWindow& w, hn::Vec<D> zero, const T*, const Add& add,
                            const End& end) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  constexpr int kVectors = kSmallCode ? 1 : 4;
+  constexpr int kVectors = 4;
   int64_t c = 0;
   for (; c + kVectors * lanes <= w.channels; c += kVectors * lanes) {
     hn::Vec<D> sum[kVectors];
