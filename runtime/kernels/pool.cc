@@ -55,7 +55,14 @@ class PoolStep : public KernelStep {
       }
       stride *= step->in_[i];
     }
-    if (step->kind_ == PoolKind::kMax) step->choose_tiles(window);
+    if (step->kind_ == PoolKind::kMax) {
+      const int64_t pixels = window.kernel[0] * window.kernel[1] * window.kernel[2];
+      if (pixels <= kFewPixels) {
+        step->few_ = pixels;
+      } else {
+        step->choose_tiles(window);
+      }
+    }
     step->include_pad_ =
         node.kind == OpKind::kAveragePool && node.get_int("count_include_pad") != 0;
     return step;
@@ -88,13 +95,20 @@ class PoolStep : public KernelStep {
     const auto [depth, height, width] = sizes();
     const int64_t pixels = depth * height * width;
     const int64_t image = in_[0] * in_[1] * in_[2] * channels_;
-    if (block_ > 0) {
+    if (few_ > 0 || block_ > 0) {
       parallel_for(context.pool, batch_ * depth * height, 4096 / (width * channels_) + 1,
                    [&](int64_t begin, int64_t end) {
                      for (int64_t row = begin; row < end; ++row) {
                        const int64_t n = row / (depth * height), at = row % (depth * height);
-                       max_row(x + n * image * bytes, at / height, at % height,
-                               y + row * width * out_stride_);
+                       const auto* from = x + n * image * bytes;
+                       auto* to = y + row * width * out_stride_;
+                       if (few_ > 0) {
+                         max_of_windows(type_in_, from, few_, axes_[0][static_cast<size_t>(at / height)],
+                                        axes_[1][static_cast<size_t>(at % height)], axes_[2],
+                                        channels_, to, out_stride_);
+                       } else {
+                         max_row(from, at / height, at % height, to);
+                       }
                      }
                    });
       return {};
@@ -234,6 +248,7 @@ class PoolStep : public KernelStep {
   int64_t batch_ = 0, channels_ = 0;
   int64_t out_stride_ = 0;  // bytes
   static constexpr size_t kMaxTile = 64;
+  int64_t few_ = 0;               // pixels in a window of a maximum, if few
   int64_t block_ = 0, tile_ = 0;  // channels and output pixels at a time; 0: each window by itself
   bool include_pad_ = false;
 };

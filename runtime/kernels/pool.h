@@ -39,4 +39,12 @@ void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& win
 void max_of_columns(PoolType type, const void* x, std::span<const PoolAxis> axes, int64_t channels,
                     void* y, int64_t stride);
 
+/// Windows of so many pixels are read as they are; larger ones are maxima of columns first.
+inline constexpr int64_t kFewPixels = 9;
+/// A row of output pixels, each the maximum of the input pixels that the three axes name: at most
+/// `pixels`, of kFewPixels.
+void max_of_windows(PoolType type, const void* x, int64_t pixels, const PoolAxis& planes,
+                    const PoolAxis& rows, std::span<const PoolAxis> columns, int64_t channels,
+                    void* y, int64_t stride);
+
 }  // namespace octavo::kernels

@@ -1,6 +1,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/pool_simd.cc"
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -105,6 +106,63 @@ HWY_INLINE void max_columns(const T* x, std::span<const PoolAxis> axes, int64_t 
                  to + c, n);
     }
     y += stride;
+  }
+}
+
+// Windows are filled up to kTaps pixels by repeating one: no loop, which would cost as much.
+template <int kTaps, class T>
+HWY_INLINE void max_windows(const T* x, const PoolAxis& planes, const PoolAxis& rows,
+                            std::span<const PoolAxis> columns, int64_t channels, std::byte* y,
+                            int64_t stride) {
+  const hn::ScalableTag<T> d;
+  std::array<int64_t, kTaps> taps{};
+  int64_t width = -1, count = 0;
+  x += planes.first + rows.first;
+  for (const PoolAxis& axis : columns) {
+    if (axis.count != width) {  // at the borders
+      width = axis.count;
+      count = planes.count * rows.count * width;
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t row = i / width;
+        taps[static_cast<size_t>(i)] = row / rows.count * planes.step +
+                                       row % rows.count * rows.step + i % width * axis.step;
+      }
+      std::fill(taps.begin() + count, taps.end(), 0);
+    }
+    T* to = reinterpret_cast<T*>(y);
+    y += stride;
+    if (count == 0) {
+      std::fill_n(to, channels, lowest<T>());
+      continue;
+    }
+    const T* from = x + axis.first;
+    for_each_vector(d, channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
+      const auto largest = [&](const auto& at) OCTAVO_INLINE {
+        auto best = hn::Set(d, lowest<T>());
+        unroll<kTaps>([&](auto i) OCTAVO_INLINE { best = larger(d, best, at(from + taps[i] + c)); });
+        return best;
+      };
+      if (n < hn::Lanes(d)) {
+        const auto best = largest([&](const T* p) OCTAVO_INLINE { return hn::LoadN(d, p, n); });
+        return hn::StoreN(best, d, to + c, n);
+      }
+      hn::StoreU(largest([&](const T* p) OCTAVO_INLINE { return hn::LoadU(d, p); }), d, to + c);
+    });
+  }
+}
+
+void max_of_windows(PoolType type, const void* x, int64_t pixels, const PoolAxis& planes,
+                    const PoolAxis& rows, std::span<const PoolAxis> columns, int64_t channels,
+                    void* y, int64_t stride) {
+  auto* to = static_cast<std::byte*>(y);
+  const auto run = [&]<class T>(const T* from) {
+    if (pixels <= 4) return max_windows<4>(from, planes, rows, columns, channels, to, stride);
+    max_windows<kFewPixels>(from, planes, rows, columns, channels, to, stride);
+  };
+  switch (type) {
+    case PoolType::kF32: return run(static_cast<const float*>(x));
+    case PoolType::kU8: return run(static_cast<const uint8_t*>(x));
+    case PoolType::kI8: return run(static_cast<const int8_t*>(x));
   }
 }
 
@@ -225,6 +283,7 @@ namespace octavo::kernels {
 namespace {
 HWY_EXPORT(pool_window);
 HWY_EXPORT(max_of_columns);
+HWY_EXPORT(max_of_windows);
 }  // namespace
 
 void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& window,
@@ -234,6 +293,12 @@ void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& win
 void max_of_columns(PoolType type, const void* x, std::span<const PoolAxis> axes, int64_t channels,
                     void* y, int64_t stride) {
   HWY_DYNAMIC_DISPATCH(max_of_columns)(type, x, axes, channels, y, stride);
+}
+void max_of_windows(PoolType type, const void* x, int64_t pixels, const PoolAxis& planes,
+                    const PoolAxis& rows, std::span<const PoolAxis> columns, int64_t channels,
+                    void* y, int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(max_of_windows)
+  (type, x, pixels, planes, rows, columns, channels, y, stride);
 }
 }  // namespace octavo::kernels
 #endif
