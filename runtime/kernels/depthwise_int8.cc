@@ -178,7 +178,7 @@ struct Block {
                                             hn::LoadU(DF(), bias + j * kBytes / 4)));
     });
     const D8 d8;
-    const V8 y = look_up(d8, bytes.narrow(q), dw.table);
+    const V8 y = look_up(d8, bytes.template narrow<kEnding>(q), dw.table);
     if constexpr (kPartial) {
       hn::StoreN(y, d8, out, static_cast<size_t>(dw.channels));
     } else {

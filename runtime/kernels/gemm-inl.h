@@ -20,7 +20,7 @@ inline constexpr int kPanelVectors = kHas32Registers || kRelaxedSimd ? 4 : 2;
 // has, so that panels of four vectors are run by halves; and unrolled loops are slower. 6 x 2: 66
 // GOPS in float, 266 in int8; unrolled by four 57 and 230; 3 x 4 48 and 200 (an EPYC with AVX-512).
 inline constexpr int kMaxTileVectors = HWY_ARCH_WASM ? 2 : kPanelVectors;
-inline constexpr int kUnroll = HWY_ARCH_WASM ? 1 : 4;
+inline constexpr int kUnroll = HWY_ARCH_WASM || HWY_ARCH_X86 ? 1 : 4;
 
 // Heights of compiled tiles: every one up to 6, else 1, 2, 4, 6 and so on; with small code only
 // those of more than a half (many rows are split into tiles of nearly the same height).

@@ -151,7 +151,8 @@ void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) 
   // the panels again.
   constexpr int64_t kLeastRows = 24, kTileRows = 12, kLeastMacs = 100'000;
   const int64_t ranges = 4 * threads;
-  const int64_t macs = call.rows * call.b->columns * call.b->segments * call.b->steps;
+  const int64_t macs =
+      std::max<int64_t>(1, call.rows * call.b->columns * call.b->segments * call.b->steps);
   const int64_t most = call.rows / kLeastRows;
   if (most >= ranges) {
     const int64_t tiles = (call.rows + kTileRows - 1) / kTileRows;

@@ -216,7 +216,8 @@ HWY_INLINE void store_sums(const GemmCall& call, const Panel& panel, V (&acc)[kR
       unroll<4>([&](auto i) OCTAVO_INLINE {
         four[i] = acc[std::min(kFirst + i / kVectors, kRows - 1)][i % kVectors];
       });
-      const auto q = look_up(d, in_rows<kVectors>(d, bytes.narrow(four)), call.table);
+      const auto q =
+          look_up(d, in_rows<kVectors>(d, bytes.template narrow<kEnding>(four)), call.table);
       unroll<kGroup>([&](auto i) OCTAVO_INLINE {
         constexpr int kPart = decltype(i)::value, kRow = kFirst + kPart;
         if constexpr (kRow >= kRows) {
@@ -230,8 +231,9 @@ HWY_INLINE void store_sums(const GemmCall& call, const Panel& panel, V (&acc)[kR
     });
   } else {
     const ByteVectors<decltype(d8)> bytes(d8, call.bytes);
-    unroll<kRows>([&](auto r)
-                      OCTAVO_INLINE { put(r, look_up(d8, bytes.narrow(acc[r]), call.table)); });
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
+      put(r, look_up(d8, bytes.template narrow<kEnding>(acc[r]), call.table));
+    });
   }
 }
 
@@ -300,6 +302,7 @@ struct Int8Tile {
         });
       });
       b += width;
+      unroll<kSums>([&](auto j) OCTAVO_INLINE { keep_in_registers(sums[j]); });
     };
     for_each_step<kRows, kSums>(call, rows, step);
     add_up(sums);

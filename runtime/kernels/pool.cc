@@ -103,7 +103,8 @@ class PoolStep : public KernelStep {
                        const auto* from = x + n * image * bytes;
                        auto* to = y + row * width * out_stride_;
                        if (few_ > 0) {
-                         max_of_windows(type_in_, from, few_, axes_[0][static_cast<size_t>(at / height)],
+                         max_of_windows(type_in_, from, few_,
+                                        axes_[0][static_cast<size_t>(at / height)],
                                         axes_[1][static_cast<size_t>(at % height)], axes_[2],
                                         channels_, to, out_stride_);
                        } else {

@@ -124,8 +124,8 @@ HWY_INLINE void max_windows(const T* x, const PoolAxis& planes, const PoolAxis& 
       count = planes.count * rows.count * width;
       for (int64_t i = 0; i < count; ++i) {
         const int64_t row = i / width;
-        taps[static_cast<size_t>(i)] = row / rows.count * planes.step +
-                                       row % rows.count * rows.step + i % width * axis.step;
+        taps[static_cast<size_t>(i)] =
+            row / rows.count * planes.step + row % rows.count * rows.step + i % width * axis.step;
       }
       std::fill(taps.begin() + count, taps.end(), 0);
     }
@@ -139,7 +139,8 @@ HWY_INLINE void max_windows(const T* x, const PoolAxis& planes, const PoolAxis& 
     for_each_vector(d, channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
       const auto largest = [&](const auto& at) OCTAVO_INLINE {
         auto best = hn::Set(d, lowest<T>());
-        unroll<kTaps>([&](auto i) OCTAVO_INLINE { best = larger(d, best, at(from + taps[i] + c)); });
+        unroll<kTaps>([&](auto i)
+                          OCTAVO_INLINE { best = larger(d, best, at(from + taps[i] + c)); });
         return best;
       };
       if (n < hn::Lanes(d)) {

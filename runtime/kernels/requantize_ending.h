@@ -19,7 +19,9 @@ inline constexpr bool kSmallCode = false;
 enum class RequantizeEnding : uint8_t {
   kFull,   // clamped as floats
   kSmall,  // below 2^22 in magnitude before clamping: converted first, clamped as bytes
-  kPlain,  // and the zero point is 0
+  // And the zero point is 0. Where code need not be small, of bytes that are unsigned and cut off
+  // only where they end, which narrowing does.
+  kPlain,
 };
 
 /// `terms`: products in each sum.
@@ -30,7 +32,9 @@ inline RequantizeEnding requantize_ending(const Requantize& r, DType y, int64_t 
     const double y_c = sum * std::abs(double{r.multiplier[c]}) + std::abs(double{r.bias[c]});
     if (!(y_c < 4e6)) return RequantizeEnding::kFull;
   }
-  return r.zero_point == 0 ? RequantizeEnding::kPlain : RequantizeEnding::kSmall;
+  const bool narrows = y == DType::kU8 && r.lo <= 0 && r.hi >= 255;
+  return r.zero_point == 0 && (kSmallCode || narrows) ? RequantizeEnding::kPlain
+                                                      : RequantizeEnding::kSmall;
 }
 
 /// The bounds of an 8-bit output as bytes; of a signed one with their sign bits flipped, so that

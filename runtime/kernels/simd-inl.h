@@ -48,6 +48,17 @@ HWY_INLINE void unroll(const Fn& fn) {
   }(std::make_integer_sequence<int, N>());
 }
 
+/// In a loop, after the last use of sums that it carries: GCC keeps each in one register. Else it
+/// moves them about, and stores copies, at the ends of the body: up to half of a tile's time.
+template <int kRows, int kVectors, class V>
+HWY_INLINE void keep_in_registers([[maybe_unused]] V (&sums)[kRows][kVectors]) {
+#if HWY_ARCH_X86
+  unroll<kRows>([&](auto r) OCTAVO_INLINE {
+    unroll<kVectors>([&](auto j) OCTAVO_INLINE { asm("" : "+v"(sums[r][j].raw)); });
+  });
+#endif
+}
+
 /// A vector, or what is left of a row: its first n lanes. With loops over these one body serves
 /// both, as most are needed in many variants.
 template <class D, class T>
@@ -162,8 +173,9 @@ struct ByteVectors {
         flip(hn::Set(d, range.is_signed ? 0x80 : 0)) {}
 
   /// kVectors vectors of int32, in the order of narrowing.
-  template <int kVectors, class VI32>
+  template <RequantizeEnding kEnding = RequantizeEnding::kSmall, int kVectors, class VI32>
   HWY_INLINE hn::Vec<D8> narrow(const VI32 (&q)[kVectors]) const {
+    if constexpr (kEnding == RequantizeEnding::kPlain && !kSmallCode) return narrow_to(d8, q);
     if (!is_signed) return hn::Min(hn::Max(narrow_to(d8, q), lo), hi);
     const hn::RebindToSigned<D8> di8;
     const auto bytes = hn::Xor(hn::BitCast(d8, narrow_to(di8, q)), flip);
