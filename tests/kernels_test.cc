@@ -33,14 +33,16 @@ KernelCase make_conv(uint32_t seed, const ConvOptions& options) {
   Shape w{groups * out_channels, in_channels};
   const bool three = options.winograd || options.colours || (options.depthwise && c.flip());
   for (int i = 0; i < spatial; ++i) {
-    kernel.push_back(three ? 3 : c.pick(1, 5));
+    kernel.push_back(options.colours ? c.pick(2, 6) : three ? 3 : c.pick(1, 5));
     strides.push_back(options.winograd ? 1 : c.pick(1, 3));
     dilations.push_back(three ? 1 : c.pick(1, 2));
     begins.push_back(c.pick(0, 2));
     ends.push_back(c.pick(0, 2));
     const int64_t extent = (kernel.back() - 1) * dilations.back() + 1;
     x.push_back(std::max<int64_t>(extent - begins.back() - ends.back(), 1) +
-                (options.winograd ? c.pick(5, 20) : c.pick(0, spatial == 3 ? 5 : 14)));
+                (options.winograd  ? c.pick(5, 20)
+                 : options.colours ? c.pick(0, 50)  // tails of 16 pixels and fewer
+                                   : c.pick(0, spatial == 3 ? 5 : 14)));
     w.push_back(kernel.back());
   }
   begins.insert(begins.end(), ends.begin(), ends.end());

@@ -101,7 +101,7 @@ class ConvStep : public KernelStep {
 
   int64_t scratch_bytes() const override {
     // The last word may begin with the last byte.
-    return gathered_bytes() + (copies_ ? padded_bytes_ + kWordBytes : 0);
+    return front_bytes() + (copies_ ? padded_bytes_ + kWordBytes : 0);
   }
 
   bool set_pixel_stride(int64_t bytes) override {
@@ -120,16 +120,20 @@ class ConvStep : public KernelStep {
     const int64_t out_slice = shape_.out[1] * shape_.out[2];
     for (int64_t n = 0; n < batches_; ++n) {
       const auto* image = x.as<const std::byte>() + n * in_image;
+      const auto* end = image + in_image;
       if (copies_) {
-        copy_padded(image, context.scratch + gathered_bytes(), context.pool);
-        image = context.scratch + gathered_bytes();
+        copy_padded(image, context.scratch + front_bytes(), context.pool);
+        image = context.scratch + front_bytes();
+        end = image + padded_bytes_;
       }
       for (int64_t d = 0; d < slices_; ++d) {
         if (gathers()) gather(image + d * slice_step_, context.scratch, context.pool);
+        if (has_tails()) collect(image + d * slice_step_, end, context.scratch, context.pool);
         for (int64_t g = 0; g < shape_.groups; ++g) {
           GemmCall call = call_;
           call.b = &groups_[static_cast<size_t>(g)];
           call.a.offsets = offsets_.data();
+          if (has_tails()) call.a.tails = context.scratch;
           call.a.base = gathers()
                             ? context.scratch
                             : image + d * slice_step_ + g * shape_.in_channels * element_bytes_;
@@ -177,7 +181,14 @@ class ConvStep : public KernelStep {
     const int64_t pieces = kd * kh * kw / merged_, piece = length_ * element_bytes_;
     const bool gathers = kMayGather && form && kLeastPiece <= piece && piece <= 2 * kLeastPiece &&
                          pieces * words(length_) * 5 >= words(pieces * length_) * 6;
-    copies_ |= (form && !form->in_place()) || (!gathers && length_ % step_elements != 0);
+    const int64_t column_step = window.stride[2] * pixel_bytes_, rest = length_ % kWordBytes;
+    // For one vector of columns, another segment takes as long as the words that it saves.
+    const bool has_tails = target.looks_up && form && !form->wide && shape.groups == 1 &&
+                           shape.out_channels > target.lanes &&
+                           (pieces * rest + kWordBytes - 1) / kWordBytes < pieces && rest > 0 &&
+                           Tails::may_read(column_step, rest);
+    copies_ |=
+        (form && !form->in_place()) || (!gathers && !has_tails && length_ % step_elements != 0);
     if (!copies_) padded_ = shape.in;
     padded_bytes_ = padded_[0] * padded_[1] * padded_[2] * pixel_bytes_;
     const int64_t row = padded_[2] * pixel_bytes_;
@@ -190,6 +201,11 @@ class ConvStep : public KernelStep {
       }
     }
     slice_step_ = window.stride[0] * padded_[1] * row;
+    if (has_tails) {
+      auto rests = offsets_;
+      for (int64_t& offset : rests) offset += length_ - rest;
+      tails_ = Tails(std::move(rests), rest, column_step);
+    }
     if (gathers) {
       pieces_ = std::exchange(offsets_, {0});
       piece_bytes_ = piece;
@@ -214,7 +230,8 @@ class ConvStep : public KernelStep {
     for (PackedWeights& packed : groups_) {
       packed.columns = shape.out_channels;
       packed.segments = static_cast<int64_t>(offsets_.size());
-      packed.steps = words(length_);
+      packed.steps = has_tails ? length_ / kWordBytes : words(length_);
+      packed.rest = has_tails ? rest : 0;
       packed.interleaved = form && out_bytes_ == 1;
       layout_panels(target_, packed, graph.packing);
     }
@@ -265,6 +282,23 @@ class ConvStep : public KernelStep {
                  });
   }
 
+  bool has_tails() const { return !tails_.offsets.empty(); }
+  void collect(const std::byte* image, const std::byte* end, std::byte* out,
+               ThreadPool* pool) const {
+    const int64_t width = shape_.out[2];
+    parallel_for(pool, shape_.out[1], 4096 / width + 1, [&](int64_t first, int64_t last) {
+      for (int64_t y = first; y < last; ++y) {
+        collect_tails(tails_, image + y * call_.a.row_step, end, width,
+                      out + y * width * tails_.bytes);
+      }
+    });
+  }
+  // What lies in scratch before the padded image.
+  int64_t front_bytes() const {
+    const int64_t bytes = (call_.rows + kGemmSlack) * tails_.bytes;
+    return gathered_bytes() + (bytes + 63) / 64 * 64;
+  }
+
   bool gathers() const { return !pieces_.empty(); }
   int64_t gathered_bytes() const { return gathers() ? call_.rows * call_.a.column_step : 0; }
 
@@ -300,6 +334,7 @@ class ConvStep : public KernelStep {
   std::vector<int64_t> offsets_;
   std::vector<int64_t> pieces_;  // their offsets from a pixel, where they are gathered; else none
   int64_t piece_bytes_ = 0;
+  Tails tails_;
   Spatial padded_{};  // of the image that is read
   int64_t padded_bytes_ = 0;
   int64_t element_bytes_ = 0, pixel_bytes_ = 0;  // of the image that is read

@@ -20,7 +20,9 @@ inline constexpr int kPanelVectors = kHas32Registers || kRelaxedSimd ? 4 : 2;
 // has, so that panels of four vectors are run by halves; and unrolled loops are slower. 6 x 2: 66
 // GOPS in float, 266 in int8; unrolled by four 57 and 230; 3 x 4 48 and 200 (an EPYC with AVX-512).
 inline constexpr int kMaxTileVectors = HWY_ARCH_WASM ? 2 : kPanelVectors;
-inline constexpr int kUnroll = HWY_ARCH_WASM || HWY_ARCH_X86 ? 1 : 4;
+inline constexpr int kUnroll = HWY_ARCH_WASM ? 1 : 4;
+
+inline constexpr bool kHasTails = kLooksUp;
 
 // Heights of compiled tiles: every one up to 6, else 1, 2, 4, 6 and so on; with small code only
 // those of more than a half (many rows are split into tiles of nearly the same height).
@@ -71,11 +73,11 @@ HWY_INLINE void run_tile(const GemmCall& call, const Panel& panel, const std::by
   Tile::template run<kRows, kVectors, 1>(call, panel, rows, row, count, sums);
 }
 
-// Calls step(a, i, sum) for the words i of each segment of A, where a[r] + i is row r's. `sum`:
-// which of kSums the word belongs to, a constant.
+// Calls step(a, i, sum) for the words i of each segment of A, where a[r] + i is row r's, and of the
+// tail. `sum`: which of kSums the word belongs to, a constant.
 template <int kRows, int kSums, class Step>
 HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows,
-                              const Step& step) {
+                              [[maybe_unused]] int64_t row, const Step& step) {
   const PackedWeights& packed = *call.b;
   const auto steps = static_cast<ptrdiff_t>(packed.steps);
   for (int64_t s = 0; s < packed.segments; ++s) {
@@ -97,11 +99,18 @@ HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows
       for (; k < steps; ++k) step(a, k, std::integral_constant<int, 0>());
     }
   }
+  if constexpr (kHasTails) {
+    if (call.a.tails == nullptr) return;
+    const auto count = static_cast<ptrdiff_t>(packed.tail_steps());
+    const auto* tail = reinterpret_cast<const int32_t*>(call.a.tails) + row * count;
+    const int32_t* a[kRows];
+    unroll<kRows>([&](auto r) OCTAVO_INLINE { a[r] = tail + r * count; });
+    for (ptrdiff_t k = 0; k < count; ++k) step(a, k, std::integral_constant<int, 0>());
+  }
 }
 
 // Rows whose A stays in L2 while a panel of B, read by all of them, stays in L1.
 inline constexpr int64_t kBlock = 96;
-inline constexpr int64_t kSlack = 12;  // tiles may read (not write) past the block's rows
 
 template <class Tile, int kVectors>
 HWY_INLINE void run_panel(const GemmCall& call, const Panel& panel, const std::byte* const* rows,
@@ -114,7 +123,7 @@ HWY_INLINE void run_panel(const GemmCall& call, const Panel& panel, const std::b
   // Ended tile by tile, or a block at a time where a vector is small and every constant of the
   // ending takes instructions to load.
   constexpr bool kTogether = HWY_ARCH_WASM;
-  typename Tile::template Sums<kVectors, kTogether ? kBlock + kSlack : kMax> sums;
+  typename Tile::template Sums<kVectors, kTogether ? kBlock + kGemmSlack : kMax> sums;
   if (call.rows == 1) {
     Tile::template run<1, kVectors, row_sums(kVectors)>(call, panel, rows, row, 1, sums.at(0));
     return sums.finish(call, panel, row, 1);
@@ -132,7 +141,16 @@ HWY_INLINE void run_panel(const GemmCall& call, const Panel& panel, const std::b
 template <class Tile>
 HWY_INLINE void run_tiles(const GemmCall& call, int64_t row_begin, int64_t row_end,
                           int64_t panel_begin, int64_t panel_end) {
-  const std::byte* rows[kBlock + kSlack];
+  const std::byte* rows[kBlock + kGemmSlack];
+  // Rows' addresses are written by vectors, the last of which may end behind an image row's last.
+  constexpr bool kByElement = kSmallCode || sizeof(void*) != sizeof(uint64_t);
+  const hn::ScalableTag<uint64_t> d;
+  constexpr int64_t kLanes = HWY_LANES(uint64_t);
+  static_assert(kLanes <= kGemmSlack);
+  const auto step = static_cast<uint64_t>(call.a.column_step);
+  HWY_ALIGN uint64_t first[kLanes];
+  for (uint64_t j = 0; j < kLanes; ++j) first[j] = j * step;
+  [[maybe_unused]] const auto offsets = hn::Load(d, first);
   for (int64_t begin = row_begin; begin < row_end; begin += kBlock) {
     const int64_t count = std::min(kBlock, row_end - begin);
     int64_t y = begin / call.a.width;
@@ -140,9 +158,18 @@ HWY_INLINE void run_tiles(const GemmCall& call, int64_t row_begin, int64_t row_e
     for (int64_t i = 0; i < count; x = 0, ++y) {
       const auto* pixel = call.a.base + y * call.a.row_step + x * call.a.column_step;
       const int64_t end = std::min(count, i + call.a.width - x);
-      for (; i < end; ++i, pixel += call.a.column_step) rows[i] = pixel;
+      if constexpr (kByElement) {
+        for (; i < end; ++i, pixel += call.a.column_step) rows[i] = pixel;
+        continue;
+      }
+      auto addresses = hn::Add(hn::Set(d, reinterpret_cast<uint64_t>(pixel)), offsets);
+      for (; i < end; i += kLanes) {
+        hn::StoreU(addresses, d, reinterpret_cast<uint64_t*>(rows + i));
+        addresses = hn::Add(addresses, hn::Set(d, kLanes * step));
+      }
+      i = end;
     }
-    for (int64_t i = count; i < count + kSlack; ++i) rows[i] = rows[count - 1];
+    for (int64_t i = count; i < count + kGemmSlack; ++i) rows[i] = rows[count - 1];
     for (int64_t p = panel_begin; p < panel_end; ++p) {
       const Panel& panel = call.b->panels[static_cast<size_t>(p)];
       if (panel.vectors == 1) {

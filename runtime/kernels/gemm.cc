@@ -19,10 +19,11 @@ void layout_panels(const GemmTarget& target, PackedWeights& packed, PackingScope
     while (vectors > left) vectors /= 2;
     packed.panels.push_back({column, vectors, offset});
     column += vectors * packed.lanes;
-    offset += packed.segments * packed.steps * vectors * packed.lanes * 4;
+    offset += packed.words() * vectors * packed.lanes * 4;
   }
   uint64_t layout = packed.interleaved ? 1 : 0;
-  for (const int64_t size : {packed.columns, packed.segments, packed.steps, packed.lanes}) {
+  for (const int64_t size :
+       {packed.columns, packed.segments, packed.steps, packed.rest, packed.lanes}) {
     layout = mix(layout, static_cast<uint64_t>(size));
   }
   layout = mix(layout, static_cast<uint64_t>(target.panel_vectors));
@@ -32,6 +33,21 @@ void layout_panels(const GemmTarget& target, PackedWeights& packed, PackingScope
   packed.start.assign(positions, 0);
   packed.multiplier.assign(positions, 0);
   packed.bias.assign(positions, 0);
+}
+
+Tails::Tails(std::vector<int64_t> rests, int64_t rest_bytes, int64_t step)
+    : offsets(std::move(rests)), rest(rest_bytes), column_step(step) {
+  const auto segments = static_cast<int64_t>(offsets.size());
+  bytes = (segments * rest + kWordBytes - 1) / kWordBytes * kWordBytes;
+  for (int64_t begin = 0; begin < kPixels * bytes; begin += 64) {
+    for (int64_t s = 0; s < segments; ++s) {
+      for (int64_t b = begin; b < begin + 64; ++b) {
+        const int64_t at = b % bytes - s * rest;
+        const bool takes = at >= 0 && at < rest;
+        order.push_back(takes ? static_cast<uint8_t>(b / bytes * column_step + at) : kNone);
+      }
+    }
+  }
 }
 
 Int8Form::Int8Form(Int8Input input, DType x, int32_t x_zero_point)
@@ -151,8 +167,7 @@ void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) 
   // the panels again.
   constexpr int64_t kLeastRows = 24, kTileRows = 12, kLeastMacs = 100'000;
   const int64_t ranges = 4 * threads;
-  const int64_t macs =
-      std::max<int64_t>(1, call.rows * call.b->columns * call.b->segments * call.b->steps);
+  const int64_t macs = std::max<int64_t>(1, call.rows * call.b->columns * call.b->words());
   const int64_t most = call.rows / kLeastRows;
   if (most >= ranges) {
     const int64_t tiles = (call.rows + kTileRows - 1) / kTileRows;

@@ -43,16 +43,19 @@ struct PackedWeights {
   int64_t columns = 0;
   int64_t segments = 0;
   int64_t steps = 0;         // inner steps in a segment: 32-bit words of A
+  int64_t rest = 0;          // bytes of each segment behind these: they make up the tails
   int64_t lanes = 0;         // 32-bit lanes in a vector
   bool interleaved = false;  // columns are permuted such that narrowing packs restore their order
   std::vector<Panel> panels;
-  PackedBlock data;  // per panel: [segments][steps][vectors * lanes], 32 bits each
+  PackedBlock data;  // per panel: [words()][vectors * lanes], 32 bits each
   // By position in the panels (padded): in the order of the vectors' lanes.
   AlignedVector<int32_t> start;     // int8: -zero_point * sum of the column's weights
   AlignedVector<float> multiplier;  // int8
   AlignedVector<float> bias;
 
   int64_t positions() const { return static_cast<int64_t>(bias.size()); }
+  int64_t tail_steps() const { return (segments * rest + 3) / 4; }
+  int64_t words() const { return segments * steps + tail_steps(); }
 };
 
 /// Where the rows of A lie. Row r starts at base + (r / width) * row_step + (r % width) *
@@ -62,9 +65,14 @@ struct GemmRows {
   int64_t width = 1;
   int64_t row_step = 0, column_step = 0;  // bytes
   const int64_t* offsets = nullptr;       // bytes; one for each segment
+  // Row by row, the rests of the segments side by side, filled up to words: 9 bytes of three
+  // segments each, as pixels of three colours have them, are 7 words instead of 9.
+  const std::byte* tails = nullptr;
 };
 
 enum class GemmOutput : uint8_t { kF32, kU8, kI8 };
+
+inline constexpr int64_t kGemmSlack = 12;  // rows that may be read, not used, behind the last one
 
 struct GemmCall {
   GemmRows a;
@@ -146,6 +154,27 @@ void for_each_column(const PackedWeights& packed, const Fn& fn) {
   }
 }
 
+/// How the tails of pixels are collected from the segments' rests.
+struct Tails {
+  Tails() = default;
+  /// `offsets`: of the rests, of `rest` bytes, from a pixel; pixels are `column_step` apart.
+  Tails(std::vector<int64_t> offsets, int64_t rest, int64_t column_step);
+  std::vector<int64_t> offsets;  // none: there are no tails
+  int64_t rest = 0, column_step = 0;
+  int64_t bytes = 0;  // of a tail
+  // For kPixels pixels, which byte of a rest goes where: [64 bytes of tails][segment][64], counted
+  // from the first pixel's on; kNone: none of it.
+  std::vector<uint8_t> order;
+  static constexpr int64_t kPixels = 16, kRead = 128;
+  static constexpr uint8_t kNone = 255;
+  static constexpr bool may_read(int64_t column_step, int64_t rest) {
+    return (kPixels - 1) * column_step + rest <= kRead;
+  }
+};
+/// Writes the tails of `count` adjoining pixels. Nothing at `end` or behind it is read.
+void collect_tails(const Tails& tails, const std::byte* first, const std::byte* end, int64_t count,
+                   std::byte* to);
+
 /// A column's weights in a segment, in the order of A's elements: `inner` of them `inner_step`
 /// apart, then as many more that begin `outer_step` later.
 template <class From>
@@ -169,17 +198,23 @@ void pack_columns(PackedWeights& packed, int64_t length, const Strip& strip, con
         if (column >= packed.columns) continue;
         T* to = out + (v * packed.lanes + lane) * kPerStep;
         const int64_t stride = panel.vectors * packed.lanes * kPerStep;
+        const int64_t whole = packed.rest > 0 ? packed.steps * kPerStep : length;
+        T* tail = to + packed.segments * packed.steps * stride;
         for (int64_t s = 0; s < packed.segments; ++s, to += packed.steps * stride) {
           const auto from = strip(s, column);
+          for (int64_t k = whole, t = s * packed.rest; k < length; ++k, ++t) {
+            tail[t / kPerStep * stride + t % kPerStep] = static_cast<T>(map(
+                from.data[k % from.inner * from.inner_step + k / from.inner * from.outer_step]));
+          }
           int64_t inner = 0, outer = 0;
           if constexpr (sizeof(T) == sizeof(*from.data) && std::is_same_v<Map, std::identity>) {
-            if (from.inner_step == 1 && from.inner >= length) {
-              for (; inner + kPerStep <= length; inner += kPerStep) {
+            if (from.inner_step == 1 && from.inner >= whole) {
+              for (; inner + kPerStep <= whole; inner += kPerStep) {
                 std::memcpy(to + inner / kPerStep * stride, from.data + inner, kWordBytes);
               }
             }
           }
-          for (int64_t k = inner; k < length; ++k, ++inner) {
+          for (int64_t k = inner; k < whole; ++k, ++inner) {
             if (inner == from.inner) {
               inner = 0;
               ++outer;

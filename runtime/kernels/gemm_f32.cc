@@ -87,7 +87,7 @@ struct F32Tile {
       });
       b += width;
     };
-    for_each_step<kRows, kSums>(call, rows, step);
+    for_each_step<kRows, kSums>(call, rows, row, step);
     add_up(sums);
     auto& acc = sums[0];
 

@@ -302,9 +302,8 @@ struct Int8Tile {
         });
       });
       b += width;
-      unroll<kSums>([&](auto j) OCTAVO_INLINE { keep_in_registers(sums[j]); });
     };
-    for_each_step<kRows, kSums>(call, rows, step);
+    for_each_step<kRows, kSums>(call, rows, row, step);
     add_up(sums);
     auto& acc = sums[0];
     if (ends_in_registers(call)) {

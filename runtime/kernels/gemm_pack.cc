@@ -1,6 +1,8 @@
-// What packs bytes at each run, for products of two activations.
+// What packs bytes at each run: for products of two activations, and rests of segments.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/gemm_pack.cc"
+#include <algorithm>
+
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "runtime/kernels/gemm.h"
 #include "runtime/kernels/simd-inl.h"
@@ -48,11 +50,47 @@ void fill_start(PackedWeights& packed, int32_t zero_point) {
     const int64_t width = panel.vectors * packed.lanes;
     for (int64_t i = 0; i < width; i += packed.lanes) {
       auto sum = hn::Zero(d);  // wraps, as the accumulators do
-      for (int64_t k = 0; k < packed.segments * packed.steps; ++k) {
+      for (int64_t k = 0; k < packed.words(); ++k) {
         sum = hn::SumOfMulQuadAccumulate(d, ones,
                                          hn::LoadU(d8, data + (k * width + i) * kWordBytes), sum);
       }
       hn::StoreU(hn::Mul(sum, factor), d, packed.start.data() + panel.column + i);
+    }
+  }
+}
+
+// One pixel after the other, or, where a byte is looked up in 128 at once, sixteen.
+void collect_tails(const Tails& tails, const std::byte* first,
+                   [[maybe_unused]] const std::byte* end, int64_t count, std::byte* to) {
+  int64_t i = 0;
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
+  const hn::FixedTag<uint8_t, 64> d;
+  const int64_t last = std::ranges::max(tails.offsets);
+  for (; i < count && first + i * tails.column_step + last + Tails::kRead <= end;
+       i += Tails::kPixels) {
+    const auto* x = reinterpret_cast<const uint8_t*>(first + i * tails.column_step);
+    auto* y = reinterpret_cast<uint8_t*>(to + i * tails.bytes);
+    const uint8_t* order = tails.order.data();
+    const int64_t left = (count - i) * tails.bytes;
+    for (int64_t b = 0; b < std::min(left, Tails::kPixels * tails.bytes); b += 64) {
+      auto tail = hn::Zero(d);
+      for (const int64_t offset : tails.offsets) {
+        const auto from = hn::LoadU(d, order);
+        const auto index = hn::IndicesFromVec(d, hn::And(from, hn::Set(d, Tails::kRead - 1)));
+        const auto found = hn::TwoTablesLookupLanes(d, hn::LoadU(d, x + offset),
+                                                    hn::LoadU(d, x + offset + 64), index);
+        tail = hn::IfThenElse(hn::Eq(from, hn::Set(d, Tails::kNone)), tail, found);
+        order += 64;
+      }
+      store(tail, d, y + b, static_cast<size_t>(left - b));
+    }
+  }
+#endif
+  for (; i < count; ++i) {
+    std::byte* tail = to + i * tails.bytes;
+    for (const int64_t offset : tails.offsets) {
+      std::memcpy(tail, first + i * tails.column_step + offset, static_cast<size_t>(tails.rest));
+      tail += tails.rest;
     }
   }
 }
@@ -65,10 +103,15 @@ namespace octavo::kernels {
 namespace {
 HWY_EXPORT(pack_matrix);
 HWY_EXPORT(fill_start);
+HWY_EXPORT(collect_tails);
 }  // namespace
 
 void pack_matrix(PackedWeights& packed, const uint8_t* b, int64_t depth, uint8_t flip) {
   HWY_DYNAMIC_DISPATCH(pack_matrix)(packed, b, depth, flip);
+}
+void collect_tails(const Tails& tails, const std::byte* first, const std::byte* end, int64_t count,
+                   std::byte* to) {
+  HWY_DYNAMIC_DISPATCH(collect_tails)(tails, first, end, count, to);
 }
 void fill_start(PackedWeights& packed, int32_t zero_point) {
   if (zero_point != 0) HWY_DYNAMIC_DISPATCH(fill_start)(packed, zero_point);

@@ -48,17 +48,6 @@ HWY_INLINE void unroll(const Fn& fn) {
   }(std::make_integer_sequence<int, N>());
 }
 
-/// In a loop, after the last use of sums that it carries: GCC keeps each in one register. Else it
-/// moves them about, and stores copies, at the ends of the body: up to half of a tile's time.
-template <int kRows, int kVectors, class V>
-HWY_INLINE void keep_in_registers([[maybe_unused]] V (&sums)[kRows][kVectors]) {
-#if HWY_ARCH_X86
-  unroll<kRows>([&](auto r) OCTAVO_INLINE {
-    unroll<kVectors>([&](auto j) OCTAVO_INLINE { asm("" : "+v"(sums[r][j].raw)); });
-  });
-#endif
-}
-
 /// A vector, or what is left of a row: its first n lanes. With loops over these one body serves
 /// both, as most are needed in many variants.
 template <class D, class T>
