@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <span>
 
+#include "runtime/kernels/requantize_ending.h"
+
 namespace octavo::kernels {
 
 enum class PoolKind : uint8_t { kMax, kAverage };
@@ -39,8 +41,9 @@ void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& win
 void max_of_columns(PoolType type, const void* x, std::span<const PoolAxis> axes, int64_t channels,
                     void* y, int64_t stride);
 
-/// Windows of so many pixels are read as they are; larger ones are maxima of columns first.
-inline constexpr int64_t kFewPixels = 9;
+/// Windows of so many pixels are read as they are; larger ones, and all where code is to be small,
+/// are maxima of columns first.
+inline constexpr int64_t kFewPixels = kSmallCode ? 0 : 9;
 /// A row of output pixels, each the maximum of the input pixels that the three axes name: at most
 /// `pixels`, of kFewPixels.
 void max_of_windows(PoolType type, const void* x, int64_t pixels, const PoolAxis& planes,

@@ -156,9 +156,11 @@ void max_of_windows(PoolType type, const void* x, int64_t pixels, const PoolAxis
                     const PoolAxis& rows, std::span<const PoolAxis> columns, int64_t channels,
                     void* y, int64_t stride) {
   auto* to = static_cast<std::byte*>(y);
-  const auto run = [&]<class T>(const T* from) {
-    if (pixels <= 4) return max_windows<4>(from, planes, rows, columns, channels, to, stride);
-    max_windows<kFewPixels>(from, planes, rows, columns, channels, to, stride);
+  const auto run = [&]<class T>([[maybe_unused]] const T* from) {
+    if constexpr (kFewPixels > 0) {
+      if (pixels <= 4) return max_windows<4>(from, planes, rows, columns, channels, to, stride);
+      max_windows<kFewPixels>(from, planes, rows, columns, channels, to, stride);
+    }
   };
   switch (type) {
     case PoolType::kF32: return run(static_cast<const float*>(x));
