@@ -183,8 +183,8 @@ class ConvStep : public KernelStep {
                          pieces * words(length_) * 5 >= words(pieces * length_) * 6;
     const int64_t column_step = window.stride[2] * pixel_bytes_, rest = length_ % kWordBytes;
     // For one vector of columns, another segment takes as long as the words that it saves.
-    const bool has_tails = target.looks_up && form && !form->wide && shape.groups == 1 &&
-                           shape.out_channels > target.lanes &&
+    const bool has_tails = kMayHaveTails && target.looks_up && form && !form->wide &&
+                           shape.groups == 1 && shape.out_channels > target.lanes &&
                            (pieces * rest + kWordBytes - 1) / kWordBytes < pieces && rest > 0 &&
                            Tails::may_read(column_step, rest);
     copies_ |=
@@ -282,7 +282,7 @@ class ConvStep : public KernelStep {
                  });
   }
 
-  bool has_tails() const { return !tails_.offsets.empty(); }
+  bool has_tails() const { return kMayHaveTails && !tails_.offsets.empty(); }
   void collect(const std::byte* image, const std::byte* end, std::byte* out,
                ThreadPool* pool) const {
     const int64_t width = shape_.out[2];

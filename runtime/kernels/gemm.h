@@ -72,6 +72,7 @@ struct GemmRows {
 
 enum class GemmOutput : uint8_t { kF32, kU8, kI8 };
 
+inline constexpr bool kMayHaveTails = !kSmallCode;  // AVX-512 VBMI only
 inline constexpr int64_t kGemmSlack = 12;  // rows that may be read, not used, behind the last one
 
 struct GemmCall {
@@ -198,11 +199,11 @@ void pack_columns(PackedWeights& packed, int64_t length, const Strip& strip, con
         if (column >= packed.columns) continue;
         T* to = out + (v * packed.lanes + lane) * kPerStep;
         const int64_t stride = panel.vectors * packed.lanes * kPerStep;
-        const int64_t whole = packed.rest > 0 ? packed.steps * kPerStep : length;
+        const int64_t whole = kMayHaveTails && packed.rest > 0 ? packed.steps * kPerStep : length;
         T* tail = to + packed.segments * packed.steps * stride;
         for (int64_t s = 0; s < packed.segments; ++s, to += packed.steps * stride) {
           const auto from = strip(s, column);
-          for (int64_t k = whole, t = s * packed.rest; k < length; ++k, ++t) {
+          for (int64_t k = whole, t = s * packed.rest; kMayHaveTails && k < length; ++k, ++t) {
             tail[t / kPerStep * stride + t % kPerStep] = static_cast<T>(map(
                 from.data[k % from.inner * from.inner_step + k / from.inner * from.outer_step]));
           }
