@@ -95,7 +95,8 @@ std::string sources_section(const ErrorSources& sources) {
   bar("activations only", sources.activations_sqnr_db, "q");
   bar("both", sources.both_sqnr_db, "dim");
   return concat(
-      "<h2>Weights or activations</h2><p>SQNR of the first output, in dB; more is better. ",
+      "<h2>Weights or activations</h2><p>SQNR of the first output in dB, on up to ", kSourceSamples,
+      " samples; more is better. ",
       sources.weights_sqnr_db < sources.activations_sqnr_db
           ? "Quantizing the weights costs more: finer granularity (per channel), rounding "
             "search or more bits for the weights help."

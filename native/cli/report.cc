@@ -64,9 +64,11 @@ Result<int> report_verb(const Options& options) {
     std::printf("\n");
   }
   if (!report.hint.empty()) std::printf("%s\n\n", report.hint.c_str());
-  std::printf("output SQNR: weights only %.1f dB, activations only %.1f dB, both %.1f dB\n",
-              report.sources->weights_sqnr_db, report.sources->activations_sqnr_db,
-              report.sources->both_sqnr_db);
+  std::printf(
+      "output SQNR on %lld samples: weights only %.1f dB, activations only %.1f dB, both %.1f dB\n",
+      static_cast<long long>(std::min(report.diagnosis.samples, kSourceSamples)),
+      report.sources->weights_sqnr_db, report.sources->activations_sqnr_db,
+      report.sources->both_sqnr_db);
   if (!options.output.empty()) std::printf("written to %s\n", options.output.c_str());
   return 0;
 }
