@@ -13,7 +13,10 @@ import os
 import resource
 import tempfile
 import time
+from importlib.util import find_spec
 
+if not all(map(find_spec, ["numpy", "onnx", "onnxruntime"])):
+    raise SystemExit("ort_quantize: install Debian 13's python3-onnxruntime and python3-onnx")
 import numpy as np
 
 # The two packages register the same schemas and say so, once for each; onnx has to come first.

@@ -19,10 +19,13 @@ import subprocess
 import tempfile
 import time
 
-import numpy as np
-import torch
-from torch import nn
-from torch.nn.functional import relu
+try:
+    import numpy as np
+    import torch
+    from torch import nn
+    from torch.nn.functional import relu
+except ImportError:
+    raise SystemExit("train_digits: install Debian 13's python3-torch and python3-onnx")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GENERATOR = ROOT / "build/native/octavo_digits"
