@@ -34,6 +34,19 @@ std::optional<std::vector<int64_t>> int_constant(const Graph& graph, ValueId val
   return *std::move(list);
 }
 
+Result<Tensor> transposed(const Tensor& matrix) {
+  const int64_t rows = matrix.shape()[0], columns = matrix.shape()[1];
+  OCTAVO_ASSIGN(Tensor out, Tensor::create(DType::kF32, Shape{columns, rows}));
+  const auto from = matrix.data<const float>();
+  const auto to = out.data<float>();
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      to[static_cast<size_t>(c * rows + r)] = from[static_cast<size_t>(r * columns + c)];
+    }
+  }
+  return out;
+}
+
 bool bypass(GraphEditor& editor, NodeId node, ValueId replacement) {
   const ValueId output = editor.graph().node(node).outputs[0];
   if (!editor.is_output(output)) {

@@ -17,6 +17,9 @@ std::optional<float> float_scalar(const Graph& graph, ValueId value);
 /// The integers of an i32 or i64 constant.
 std::optional<std::vector<int64_t>> int_constant(const Graph& graph, ValueId value);
 
+/// The transpose of an f32 matrix.
+Result<Tensor> transposed(const Tensor& matrix);
+
 /// Erases `node`, whose readers get `replacement` in place of its output 0. Graph outputs keep
 /// their names: then the producer of `replacement` takes over. False (nothing changed) if it
 /// cannot.

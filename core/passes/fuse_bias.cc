@@ -14,20 +14,6 @@ Result<ValueId> scaled(GraphEditor& editor, ValueId constant, float factor, cons
   return editor.add_constant(source.name, std::move(out));
 }
 
-Result<ValueId> transposed(GraphEditor& editor, ValueId constant) {
-  const Value source = editor.graph().value(constant);
-  const int64_t rows = source.shape[0], columns = source.shape[1];
-  OCTAVO_ASSIGN(Tensor out, Tensor::create(DType::kF32, Shape{columns, rows}));
-  const auto from = source.constant.data<const float>();
-  const auto to = out.data<float>();
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) {
-      to[static_cast<size_t>(c * rows + r)] = from[static_cast<size_t>(r * columns + c)];
-    }
-  }
-  return editor.add_constant(source.name, std::move(out));
-}
-
 }  // namespace
 
 /// Transposes constant weights and folds alpha into them, and beta into a constant bias, which
@@ -44,8 +30,9 @@ Result<int> simplify_gemm(Graph& graph) {
     }
     if (graph.value(node.inputs[1]).shape.rank() != 2) continue;
     if (node.get_int("transB") == 0) {
-      OCTAVO_ASSIGN(const ValueId turned, transposed(editor, node.inputs[1]));
-      editor.set_input(id, 1, turned);
+      const Value& b = graph.value(node.inputs[1]);
+      OCTAVO_ASSIGN(Tensor turned, transposed(b.constant));
+      editor.set_input(id, 1, editor.add_constant(b.name, std::move(turned)));
       graph.nodes[n].set("transB", int64_t{1});
       ++changes;
     }

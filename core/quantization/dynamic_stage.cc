@@ -7,6 +7,7 @@
 
 #include "core/config/dynamic_quant_config.h"
 #include "core/graph_edit.h"
+#include "core/passes/edit_util.h"
 #include "core/quantization/annotate.h"
 #include "core/quantization/input_scale.h"
 #include "core/quantization/params.h"
@@ -106,7 +107,7 @@ class DynamicStage final : public Stage {
     const Value source = graph.value(node.inputs[1]);
     Tensor weights = source.constant;
     if (node.kind == OpKind::kGemm && node.get_int("transB") != 0) {
-      OCTAVO_ASSIGN(weights, transposed(weights));
+      OCTAVO_ASSIGN(weights, passes::transposed(weights));
     }
     const int channel_axis = is_conv ? 0 : 1;
     StaticQuantConfig scheme;
@@ -189,19 +190,6 @@ class DynamicStage final : public Stage {
     editor.erase(id);
     editor.set_output(last, 0, output);
     return {};
-  }
-
-  static Result<Tensor> transposed(const Tensor& matrix) {
-    const int64_t rows = matrix.shape()[0], columns = matrix.shape()[1];
-    OCTAVO_ASSIGN(Tensor out, Tensor::create(DType::kF32, Shape{columns, rows}));
-    const auto from = matrix.data<const float>();
-    const auto to = out.data<float>();
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < columns; ++c) {
-        to[static_cast<size_t>(c * rows + r)] = from[static_cast<size_t>(r * columns + c)];
-      }
-    }
-    return out;
   }
 
   static Result<Tensor> zero_points(const TensorQuant& quant, bool one) {
