@@ -96,7 +96,7 @@ class LocalHost implements Host {
     return this.engine.stopped;
   }
   lend(tensors: WireTensor[]): Loan {
-    return { tensors, transfer: [], end: () => undefined };
+    return { tensors };
   }
   async call<T>(
     method: EngineMethod,

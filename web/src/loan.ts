@@ -3,28 +3,18 @@ import type { WireTensor } from "./tensor.js";
 
 export interface Loan {
   tensors: WireTensor[];
-  transfer: Transferable[];
+  transfer?: Transferable[];
   /** The worker has read the tensors. */
-  end(): void;
+  end?(): void;
 }
-
-const buffersOf = (tensors: WireTensor[]) => [
-  ...new Set(
-    tensors.flatMap(({ bytes }) =>
-      bytes instanceof Uint8Array ? [bytes.buffer as ArrayBuffer] : [],
-    ),
-  ),
-];
 
 /** The tensors' own buffers, which are empty afterwards. */
 export const given = (tensors: WireTensor[]): Loan => ({
   tensors,
-  transfer: buffersOf(tensors),
-  end: () => undefined,
+  transfer: [
+    ...new Set(tensors.flatMap(({ bytes }) => ("buffer" in bytes ? [bytes.buffer] : []))),
+  ] as ArrayBuffer[],
 });
-
-/** More are needed only where runs wait for each other. */
-const mostFree = 4;
 
 /**
  * Lends copies. Where memory can be shared they are in buffers that serve later runs again: what a
@@ -34,23 +24,19 @@ export class Lender {
   #free: SharedArrayBuffer[] = [];
 
   lend(tensors: WireTensor[]): Loan {
-    if (typeof SharedArrayBuffer === "undefined") {
-      return given(
-        tensors.map((tensor) => ({ ...tensor, bytes: tensor.bytes.slice() }) as WireTensor),
-      );
-    }
+    const shares = typeof SharedArrayBuffer !== "undefined";
     const lent: SharedArrayBuffer[] = [];
     const copies = tensors.map((tensor) => {
-      if (!(tensor.bytes instanceof Uint8Array)) return tensor;
+      if (!shares || !("buffer" in tensor.bytes)) return { ...tensor, bytes: tensor.bytes.slice() };
       const { length } = tensor.bytes;
-      const at = this.#free.findIndex(({ byteLength }) => byteLength >= length);
-      const buffer = this.#free.splice(at, at < 0 ? 0 : 1)[0] ?? new SharedArrayBuffer(length);
+      let buffer = this.#free.pop();
+      if (!buffer || buffer.byteLength < length) buffer = new SharedArrayBuffer(length);
       lent.push(buffer);
       const bytes = new Uint8Array(buffer, 0, length);
       bytes.set(tensor.bytes);
       return { ...tensor, bytes };
-    });
-    const end = () => void (this.#free = [...lent, ...this.#free].slice(0, mostFree));
-    return { tensors: copies, transfer: [], end };
+    }) as WireTensor[];
+    if (!shares) return given(copies);
+    return { tensors: copies, end: () => void this.#free.push(...lent) };
   }
 }

@@ -42,7 +42,7 @@ export abstract class Session extends Owned {
     const loan = options.transfer ? given(tensors) : host.lend(tensors);
     const done = host
       .call<WireTensor[]>("run", [id, loan.tensors], loan.transfer)
-      .finally(() => loan.end());
+      .finally(() => loan.end?.());
     const memory = this.#memoryBytes ?? host.call<number>("memoryBytes", [id]);
     const outputs = fromWire(await abortable(done, options.signal));
     this.#memoryBytes = await memory;
