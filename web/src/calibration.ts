@@ -1,6 +1,7 @@
 // Samples on their way from the caller to the engine.
 import { invalidArgument } from "./make_error.js";
 import type { Host } from "./host.js";
+import { callWith, copyOf } from "./loan.js";
 import { abortable } from "./owned.js";
 import type { Progress } from "./progress.js";
 import { toWire, type Feeds, type WireTensor } from "./tensor.js";
@@ -28,19 +29,18 @@ class Samples {
 
   constructor(
     private readonly loader: CalibDataLoader,
-    private readonly isolate: boolean,
     private readonly signal?: AbortSignal,
   ) {}
 
   async forEach(count: number, visit: (feeds: WireTensor[]) => Promise<void>) {
-    for (const feeds of this.#kept.slice(0, count)) await visit(copyOf(feeds));
+    for (const feeds of this.#kept.slice(0, count)) await visit(feeds);
     const iterator = this.#once ?? iterate(this.loader);
     if ((iterator as unknown) === this.loader) this.#once = iterator;
     try {
       for (let i = this.#kept.length; i < count; i++) {
         const next = await abortable(Promise.resolve(iterator.next()), this.signal);
         if (next.done) break;
-        const feeds = toWire(next.value, this.isolate);
+        const feeds = toWire(next.value);
         // A generator may fill the same array again and again.
         if (this.#once) this.#kept.push(copyOf(feeds));
         await visit(feeds);
@@ -60,9 +60,6 @@ class Samples {
     if (this.#once) this.#end(this.#once);
   }
 }
-
-const copyOf = (feeds: WireTensor[]) =>
-  feeds.map((feed) => ({ ...feed, bytes: feed.bytes.slice() }) as WireTensor);
 
 /** Lets the page's events in: an abort, a click. */
 const breathe = () =>
@@ -92,7 +89,7 @@ export class Calibration {
       if (!(Number.isInteger(iterations) && iterations > 0)) {
         throw invalidArgument(`calibIteration is ${iterations}; it must be at least 1`);
       }
-      this.#samples = new Samples(loader, host.info.worker, signal);
+      this.#samples = new Samples(loader, signal);
     }
   }
 
@@ -102,13 +99,13 @@ export class Calibration {
     let count = 0;
     const show = async (tensors: WireTensor[]) => {
       signal?.throwIfAborted();
-      await abortable(host.call(method, [object, tensors]), signal);
+      await abortable(callWith(host, method, object, tensors), signal);
       progress.step(++count);
       if (!host.info.worker) await breathe();
       signal?.throwIfAborted();
     };
     if (this.func) {
-      const observe = (feeds: Feeds) => show(toWire(feeds, host.info.worker));
+      const observe = (feeds: Feeds) => show(toWire(feeds));
       await abortable(Promise.resolve(this.func(observe)), signal);
     } else {
       await this.#samples!.forEach(limit, show);

@@ -12,8 +12,6 @@ import {
   type Variant,
   type WasmSource,
 } from "./load.js";
-import { Lender, type Loan } from "./loan.js";
-import type { WireTensor } from "./tensor.js";
 
 export interface EngineOptions {
   /** false: work in the calling thread, which cannot do anything else meanwhile. Default: true. */
@@ -56,8 +54,8 @@ export interface Host {
   readonly info: BackendInfo;
   /** The host's engine has stopped and takes no more calls. */
   readonly stopped: boolean;
-  /** Tensors as an argument of a call, which leaves the caller's as they are. */
-  lend(tensors: WireTensor[]): Loan;
+  /** Of a worker: memory that tensors were sent in, for others. */
+  readonly free?: SharedArrayBuffer[];
   call<T>(
     method: EngineMethod,
     args: unknown[],
@@ -95,9 +93,6 @@ class LocalHost implements Host {
   get stopped() {
     return this.engine.stopped;
   }
-  lend(tensors: WireTensor[]): Loan {
-    return { tensors };
-  }
   async call<T>(
     method: EngineMethod,
     args: unknown[],
@@ -126,7 +121,7 @@ class WorkerHost implements Host {
     { resolve(value: unknown): void; reject(error: unknown): void; steps?: Steps | undefined }
   >();
   #lastId = 0;
-  #lender = new Lender();
+  readonly free: SharedArrayBuffer[] = [];
 
   constructor(
     private readonly port: Port,
@@ -188,9 +183,6 @@ class WorkerHost implements Host {
   end() {
     this.stopped = true;
     this.port.end();
-  }
-  lend(tensors: WireTensor[]) {
-    return this.#lender.lend(tensors);
   }
   call<T>(
     method: EngineMethod,

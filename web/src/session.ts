@@ -1,7 +1,7 @@
 import type { WireObject } from "./engine.js";
 import type { EngineOptions, Host } from "./host.js";
 import type { BackendInfo, Source } from "./load.js";
-import { given } from "./loan.js";
+import { callWith } from "./loan.js";
 import { abortable, Owned } from "./owned.js";
 import { fromWire, toWire, type Feeds, type Tensor, type WireTensor } from "./tensor.js";
 
@@ -38,11 +38,7 @@ export abstract class Session extends Owned {
    */
   async run(feeds: Feeds, options: RunOptions = {}): Promise<Outputs> {
     const { host, id } = this.owned;
-    const tensors = toWire(feeds, false);
-    const loan = options.transfer ? given(tensors) : host.lend(tensors);
-    const done = host
-      .call<WireTensor[]>("run", [id, loan.tensors], loan.transfer)
-      .finally(() => loan.end?.());
+    const done = callWith<WireTensor[]>(host, "run", id, toWire(feeds), options.transfer);
     const memory = this.#memoryBytes ?? host.call<number>("memoryBytes", [id]);
     const outputs = fromWire(await abortable(done, options.signal));
     this.#memoryBytes = await memory;

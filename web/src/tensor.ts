@@ -106,11 +106,8 @@ export interface WireTensor {
   bytes: Uint8Array | string[];
 }
 
-/**
- * Feeds as the core takes them. The bytes are views of the caller's arrays; `isolate` copies those
- * that are part of a larger buffer, all of which would otherwise be sent to the worker.
- */
-export function toWire(feeds: Feeds, isolate: boolean): WireTensor[] {
+/** Feeds as the core takes them. The bytes are views of the caller's arrays. */
+export function toWire(feeds: Feeds): WireTensor[] {
   if (typeof feeds !== "object" || feeds === null) {
     throw invalidArgument("feeds are an object of tensors by the names of the model's inputs");
   }
@@ -120,8 +117,9 @@ export function toWire(feeds: Feeds, isolate: boolean): WireTensor[] {
       throw invalidArgument(`the feed '${name}' is not a tensor {type, dims, data}`, name);
     }
     const { data } = tensor;
-    const wire = { name, dtype: info.dtype, dims: [...tensor.dims] };
-    if (tensor.type === "string") return { ...wire, bytes: Array.from(data as string[]) };
+    const { dtype } = info;
+    const dims = [...tensor.dims];
+    if (dtype === "string") return { name, dtype, dims, bytes: Array.from(data as string[]) };
     const view = ArrayBuffer.isView(data)
       ? (data as TypedArray)
       : fromNumbers(info.array, Array.from(data as number[]));
@@ -132,22 +130,20 @@ export function toWire(feeds: Feeds, isolate: boolean): WireTensor[] {
       );
     }
     const bytes = new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength);
-    const whole = bytes.byteLength === bytes.buffer.byteLength;
-    return { ...wire, bytes: isolate && !whole ? bytes.slice() : bytes };
+    return { name, dtype, dims, bytes };
   });
 }
 
 export function fromWire(tensors: WireTensor[]): Record<string, Tensor> {
   return Object.fromEntries(
-    tensors.map(({ name, dtype, dims, bytes }) => [
-      name,
-      new Tensor(typeOf(dtype), bytes instanceof Uint8Array ? asArray(dtype, bytes) : bytes, dims),
-    ]),
+    tensors.map(({ name, dtype, dims, bytes }) => {
+      const type = typeOf(dtype);
+      const data =
+        bytes instanceof Uint8Array ? new types[type].array(bytes.buffer as ArrayBuffer) : bytes;
+      return [name, new Tensor(type, data, dims)];
+    }),
   );
 }
-
-const asArray = (dtype: string, bytes: Uint8Array) =>
-  new types[typeOf(dtype)].array(bytes.buffer as ArrayBuffer);
 
 export function typeOf(dtype: string): TensorType {
   const found = Object.entries(types).find(([, info]) => info.dtype === dtype);
