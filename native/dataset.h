@@ -9,6 +9,7 @@
 #include "core/octavo.h"
 #include "native/preprocess.h"
 #include "native/sample.h"
+#include "runtime/ceil_div.h"
 
 namespace octavo {
 
@@ -46,7 +47,7 @@ class Dataset final : public DataLoader {
   int64_t label(int64_t i) const { return labels_[static_cast<size_t>(i)]; }
   /// Samples in one feed: the model's batch if it is fixed, else 1.
   int64_t batch() const { return batch_; }
-  int64_t feeds() const { return (size_ + batch_ - 1) / batch_; }
+  int64_t feeds() const { return ceil_div(size_, batch_); }
 
   /// The next feed. The last batch is filled up by repeating its last sample.
   Result<std::optional<NamedTensors>> next() override;

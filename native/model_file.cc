@@ -1,5 +1,6 @@
 #include "native/model_file.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 
@@ -99,7 +100,7 @@ Result<LoadedModel> load_model(const std::string& path, bool optimize) {
 
 Result<int64_t> save_model(const Model& model, const std::string& path,
                            const OnnxOptions& options) {
-  if (!path.ends_with(".onnx") && !path.ends_with(".octavo")) {
+  if (std::ranges::none_of(kModelEndings, [&](const char* end) { return path.ends_with(end); })) {
     return fail(ErrorCode::kInvalidArgument, "the name of a model file ends in .onnx or .octavo; '",
                 path, "' does not");
   }

@@ -1,6 +1,7 @@
 // Models in files.
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "core/octavo.h"
@@ -16,7 +17,9 @@ struct LoadedModel {
 /// with links followed, lie in the model's folder. Errors name the file.
 Result<LoadedModel> load_model(const std::string& path, bool optimize = true);
 
-/// Writes the format of the name's ending (.onnx or .octavo), under a temporary name first. Returns
+/// Of the names of model files; the ending decides the format.
+inline constexpr std::array kModelEndings = {".onnx", ".octavo"};
+/// Writes the format of the name's ending, under a temporary name first. Returns
 /// the file's size in bytes.
 Result<int64_t> save_model(const Model& model, const std::string& path,
                            const OnnxOptions& options = {});

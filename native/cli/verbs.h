@@ -89,8 +89,7 @@ Result<C> read_config(const std::string& path) {
 Status check_output(const std::string& flag, const std::string& path,
                     const std::array<const char*, 2>& endings,
                     std::initializer_list<std::string> inputs);
-inline constexpr std::array kModelEndings = {".onnx", ".octavo"},
-                            kReportEndings = {".html", ".json"};
+inline constexpr std::array kReportEndings = {".html", ".json"};
 
 void add_json_flag(CLI::App& app, bool& json);
 /// Prints the verb's one object on stdout. Bytes that are no UTF-8 are replaced.

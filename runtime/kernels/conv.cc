@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/ceil_div.h"
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/depthwise.h"
 #include "runtime/kernels/fixed_order.h"
@@ -185,7 +186,7 @@ class ConvStep : public KernelStep {
     // For one vector of columns, another segment takes as long as the words that it saves.
     const bool has_tails = kMayHaveTails && target.looks_up && form && !form->wide &&
                            shape.groups == 1 && shape.out_channels > target.lanes &&
-                           (pieces * rest + kWordBytes - 1) / kWordBytes < pieces && rest > 0 &&
+                           ceil_div(pieces * rest, kWordBytes) < pieces && rest > 0 &&
                            Tails::may_read(column_step, rest);
     copies_ |=
         (form && !form->in_place()) || (!gathers && !has_tails && length_ % step_elements != 0);
@@ -296,7 +297,7 @@ class ConvStep : public KernelStep {
   // What lies in scratch before the padded image.
   int64_t front_bytes() const {
     const int64_t bytes = (call_.rows + kGemmSlack) * tails_.bytes;
-    return gathered_bytes() + (bytes + 63) / 64 * 64;
+    return gathered_bytes() + round_up(bytes, 64);
   }
 
   bool gathers() const { return !pieces_.empty(); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "runtime/ceil_div.h"
 #include "runtime/kernels/elementwise.h"
 
 namespace octavo::kernels {
@@ -38,7 +39,7 @@ void layout_panels(const GemmTarget& target, PackedWeights& packed, PackingScope
 Tails::Tails(std::vector<int64_t> rests, int64_t rest_bytes, int64_t step)
     : offsets(std::move(rests)), rest(rest_bytes), column_step(step) {
   const auto segments = static_cast<int64_t>(offsets.size());
-  bytes = (segments * rest + kWordBytes - 1) / kWordBytes * kWordBytes;
+  bytes = round_up(segments * rest, kWordBytes);
   for (int64_t begin = 0; begin < kPixels * bytes; begin += 64) {
     for (int64_t s = 0; s < segments; ++s) {
       for (int64_t b = begin; b < begin + 64; ++b) {
@@ -170,12 +171,12 @@ void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) 
   const int64_t macs = std::max<int64_t>(1, call.rows * call.b->columns * call.b->words());
   const int64_t most = call.rows / kLeastRows;
   if (most >= ranges) {
-    const int64_t tiles = (call.rows + kTileRows - 1) / kTileRows;
+    const int64_t tiles = ceil_div(call.rows, kTileRows);
     return parallel_for(pool, tiles, kLeastMacs * tiles / macs, [&](int64_t begin, int64_t end) {
       run(begin * kTileRows, std::min(end * kTileRows, call.rows), 0, panels);
     });
   }
-  const int64_t blocks = std::clamp<int64_t>(most, 1, (ranges + panels - 1) / panels);
+  const int64_t blocks = std::clamp<int64_t>(most, 1, ceil_div(ranges, panels));
   const int64_t grain = kLeastMacs * blocks * panels / macs;
   parallel_for(pool, blocks * panels, grain, [&](int64_t begin, int64_t end) {
     while (begin < end) {
