@@ -8,11 +8,12 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "native/onednn/onednn.h"
-#include "native/thread_pool.h"
-#include "runtime/session.h"
+#include "native/model_file.h"
+#include "native/run_config.h"
 #include "tests/graph_builder.h"
 #include "tests/kernel_case.h"
+#include "tests/random_loader.h"
+#include "tests/shared_data.h"
 
 // The sanitizers have allocators of their own.
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -62,7 +63,7 @@ void* operator new(size_t size, std::align_val_t alignment) {
 namespace octavo {
 namespace {
 
-// A convolution of each kind, a function, a sum, a pool and a product.
+// A convolution of each kind, a function, a sum, copies, a pool and a product.
 Graph float_network() {
   GraphBuilder b;
   const std::vector<Attribute> same = {{"pads", std::vector<int64_t>{1, 1, 1, 1}}};
@@ -75,7 +76,12 @@ Graph float_network() {
   const ValueId gate = b.node(OpKind::kSigmoid, {dw}, "gate");
   const ValueId silu = b.node(OpKind::kMul, {dw, gate}, "silu");
   const ValueId sum = b.node(OpKind::kAdd, {silu, y}, "sum");
-  y = b.node(OpKind::kGlobalAveragePool, {sum}, "pool");
+  y = b.node(OpKind::kSlice,
+             {sum, b.ints("starts", {1, 0}), b.ints("ends", {32, 20}), b.ints("axes", {2, 3})},
+             "slice");
+  y = b.node(OpKind::kPad, {y, b.ints("pads", {0, 0, 1, 0, 0, 0, 0, 2})}, "pad");
+  y = b.node(OpKind::kTranspose, {y}, "transpose", {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
+  y = b.node(OpKind::kGlobalAveragePool, {y}, "pool");
   y = b.node(OpKind::kFlatten, {y}, "flat");
   y = b.node(OpKind::kGemm, {y, b.random("w3", {64, 10})}, "gemm");
   return b.output(y).build();
@@ -108,26 +114,56 @@ Graph int8_network() {
   return c.graph;
 }
 
+/// Of three runs after the first.
+int allocations_of(std::shared_ptr<const Graph> graph, const char* backend, int threads) {
+  SCOPED_TRACE(concat(graph->name, " on ", backend, ", threads: ", threads));
+  RunConfig config;
+  config.backend = backend;
+  config.threads = threads;
+  const auto feeds = RandomLoader(*graph, 1).next();
+  auto options = make_session_options(config);
+  EXPECT_TRUE(options) << options.error().to_string();
+  auto session = Session::create(std::move(graph), *options);
+  EXPECT_TRUE(session) << session.error().to_string();
+  std::vector<TensorView> inputs, outputs(session->graph().outputs.size());
+  for (const auto& [name, tensor] : **feeds) inputs.push_back(tensor.view());
+  const auto run = [&] { return session->run(inputs, outputs).has_value(); };
+  EXPECT_TRUE(run());
+  allocations = 0;
+  counting = true;
+  bool all_ran = true;
+  for (int i = 0; i < 3; ++i) all_ran &= run();
+  counting = false;
+  EXPECT_TRUE(all_ran);
+  return allocations.load();
+}
+
+constexpr const char* kBackends[] = {"portable", "default", "itex"};
+
 TEST(Allocation, NoneInTheSteadyState) {
-  const Tensor input = GraphBuilder::random_tensor("feed", {1, 16, 32, 32});
-  for (const int setup : {0, 1, 2, 3, 4, 5, 6, 7}) {
-    const bool onednn = (setup & 1) != 0, int8 = (setup & 2) != 0;
-    const int threads = (setup & 4) != 0 ? 2 : 1;
-    SCOPED_TRACE(
-        concat(onednn ? "onednn" : "portable", int8 ? " int8" : " f32", ", threads: ", threads));
-    SessionOptions options{.pool = make_thread_pool(threads)};
-    if (onednn) options.backends.push_back(make_onednn_backend(true));
-    auto session =
-        Session::create(std::make_shared<Graph>(int8 ? int8_network() : float_network()), options);
-    ASSERT_TRUE(session);
-    const TensorView feed = input.view();
-    TensorView output;
-    ASSERT_TRUE(session->run({&feed, 1}, {&output, 1}));
-    allocations = 0;
-    counting = true;
-    for (int i = 0; i < 3; ++i) (void)session->run({&feed, 1}, {&output, 1});
-    counting = false;
-    EXPECT_EQ(allocations.load(), 0);
+  for (const char* backend : kBackends) {
+    for (const int threads : {1, 2}) {
+      for (const Graph& graph : {float_network(), int8_network()}) {
+        EXPECT_EQ(allocations_of(std::make_shared<const Graph>(graph), backend, threads), 0);
+      }
+    }
+  }
+}
+
+// As they are, and quantized.
+TEST(Allocation, NoneInRealNetworks) {
+  OCTAVO_SHARED_PATH(folder, "models");
+  for (const char* name : {"mobilenetv2", "resnet20", "vww96", "ultraface"}) {
+    const auto loaded = load_model(concat(folder, "/", name, ".onnx"));
+    ASSERT_TRUE(loaded) << loaded.error().to_string();
+    RandomLoader data(loaded->model.graph(), 2);
+    const auto small = quantize_model(loaded->model, StaticQuantConfig(), &data);
+    ASSERT_TRUE(small) << small.error().to_string();
+    for (const Model& model : {loaded->model, small->model}) {
+      for (const char* backend : kBackends) {
+        EXPECT_EQ(allocations_of(model.shared_graph(), backend, 1), 0) << name << ", " << backend;
+      }
+    }
   }
 }
 

@@ -208,6 +208,24 @@ TEST(Quantize, ConcatSharesParametersWhereNothingIsLost) {
   EXPECT_LT(value(result, "both").quant->scale[0], output.scale[0]) << "y2 wants it finer";
 }
 
+TEST(Quantize, PadAndResizeKeepTheirInputsIntegers) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 4, 6, 6});
+  const ValueId c1 = b.node(OpKind::kConv, {x, b.random("w1", {4, 4, 1, 1})}, "c1");
+  const ValueId pads = b.ints("pads", {0, 0, 1, 1, 0, 0, 1, 1});
+  const ValueId padded = b.node(OpKind::kPad, {c1, pads}, "padded");
+  const ValueId c2 = b.node(OpKind::kConv, {padded, b.random("w2", {4, 4, 1, 1})}, "c2");
+  const ValueId scales = b.floats("scales", {4}, {1, 1, 2, 2});
+  const ValueId resized = b.node(OpKind::kResize, {c2, kNoValue, scales}, "resized",
+                                 {{"mode", std::string("nearest")}});
+  const ValueId y = b.node(OpKind::kConv, {resized, b.random("w3", {4, 4, 1, 1})}, "y");
+  const Graph graph = b.output(y).build();
+  const QuantizedModel result = quantized(graph);
+  EXPECT_EQ(*value(result, "padded").quant, *value(result, "c1").quant);
+  EXPECT_EQ(*value(result, "resized").quant, *value(result, "c2").quant);
+  EXPECT_GT(sqnr(graph, result), 25);
+}
+
 // A convolution whose channels have ranges from 1 to 1/64, before a depthwise one.
 Graph uneven_channels() {
   GraphBuilder b;

@@ -6,7 +6,7 @@
 
 namespace octavo {
 
-// Samples of the model's inputs, normally distributed.
+// Samples of the model's inputs, normally distributed; open dimensions are 1.
 class RandomLoader : public DataLoader {
  public:
   RandomLoader(const Graph& graph, int count) : graph_(graph), count_(count) {}
@@ -15,8 +15,10 @@ class RandomLoader : public DataLoader {
     NamedTensors feeds;
     for (const ValueId id : graph_.inputs) {
       const Value& value = graph_.value(id);
+      Shape shape = value.shape;
+      for (int i = 0; i < shape.rank(); ++i) shape[i] = std::max<int64_t>(shape[i], 1);
       feeds.emplace_back(value.name,
-                         GraphBuilder::random_tensor(concat(value.name, served_), value.shape));
+                         GraphBuilder::random_tensor(concat(value.name, served_), shape));
     }
     ++served_;
     ++served_in_all_;

@@ -42,9 +42,7 @@ class ParamsChooser {
     group_same_scale();
     OCTAVO_TRY(collect_ranges());
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
-      if (annotation_.nodes[n].quantized && graph_.nodes[n].kind == OpKind::kConcat) {
-        share_with_concat(graph_.nodes[n]);
-      }
+      if (annotation_.nodes[n].quantized) share_with_copies(n);
     }
     for (size_t n = 0; n < graph_.nodes.size(); ++n) saturate_before_clip(n);
     std::vector<TensorQuant> quants(graph_.values.size());
@@ -182,11 +180,16 @@ class ParamsChooser {
     return {};
   }
 
-  // Inputs of a Concat that can have the output's parameters are copied instead of requantized.
-  // Nothing is lost by that where the Concat is the only reader.
-  void share_with_concat(const Node& node) {
+  // Inputs of a Concat, Pad or Resize that can have the output's parameters are copied instead of
+  // requantized. Nothing is lost by that where a Concat is the only reader.
+  void share_with_copies(size_t n) {
+    const Node& node = graph_.nodes[n];
+    if (node.kind != OpKind::kConcat && node.kind != OpKind::kPad && node.kind != OpKind::kResize) {
+      return;
+    }
     const ValueId output = node.outputs[0];
-    for (const ValueId input : node.inputs) {
+    for (const size_t i : annotation_.nodes[n].data_inputs) {
+      const ValueId input = node.inputs[i];
       if (graph_.value(input).constant.present() || fixed_producer(find(input)) != nullptr ||
           fixed_producer(find(output)) != nullptr || &config(input) != &config(output)) {
         continue;

@@ -42,6 +42,8 @@ class GraphStep final : public Step {
   struct Part {
     dnnl::graph::compiled_partition compiled;
     std::vector<dnnl::graph::tensor> inputs, outputs;
+    // What the library is given; its C++ interface would make these lists at each run.
+    std::vector<const_dnnl_graph_tensor_t> input_handles, output_handles;
   };
   enum class Place { kInput, kOutput, kScratch };
   struct Binding {
@@ -135,9 +137,11 @@ Result<bool> GraphStep::build(GraphEmitter& emitter) {
     });
     if (ready == waiting.end()) return fail(ErrorCode::kInternal, "partitions wait in a circle");
     const auto from = ready->get_input_ports(), to = ready->get_output_ports();
-    Part part{ready->compile(from, to, device_->engine()), {}, {}};
+    Part part{.compiled = ready->compile(from, to, device_->engine())};
     bind(emitter, from, false, part.inputs);
     bind(emitter, to, true, part.outputs);
+    for (const auto& tensor : part.inputs) part.input_handles.push_back(tensor.get());
+    for (const auto& tensor : part.outputs) part.output_handles.push_back(tensor.get());
     for (const logical_tensor& port : to) missing.erase(emitter.value_of(port.get_id()));
     parts_.push_back(std::move(part));
     waiting.erase(ready);
@@ -165,7 +169,13 @@ Status GraphStep::run(const StepContext& context) {
     }
     const ThreadScope threads(made_for_,
                               context.pool == nullptr ? 1 : context.pool->thread_count());
-    for (Part& part : parts_) part.compiled.execute(stream_, part.inputs, part.outputs);
+    for (Part& part : parts_) {
+      dnnl::error::wrap_c_api(
+          dnnl_graph_compiled_partition_execute(
+              part.compiled.get(), stream_.get(), part.input_handles.size(),
+              part.input_handles.data(), part.output_handles.size(), part.output_handles.data()),
+          "could not execute a compiled partition");
+    }
     stream_.wait();
     for (const Binding& b : bindings_) {
       if (shared || b.place != Place::kOutput || !b.part_output) continue;

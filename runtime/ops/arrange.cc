@@ -26,7 +26,7 @@ Result<std::array<int, kMaxRank>> permutation(const Node& node, int rank) {
     for (int i = 0; i < rank; ++i) perm[static_cast<size_t>(i)] = rank - 1 - i;
     return perm;
   }
-  std::vector<int64_t> axes(given.begin(), given.end());
+  OCTAVO_ASSIGN(ShortInts axes, ShortInts::of(given));
   if (axes.size() != static_cast<size_t>(rank)) {
     return fail(ErrorCode::kShapeMismatch, "attribute 'perm' has ", axes.size(),
                 " axes for a tensor of rank ", rank);

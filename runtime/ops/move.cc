@@ -1,9 +1,20 @@
 #include "runtime/ops/move.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace octavo::ops {
 namespace {
+
+template <class T>
+Result<ShortInts> widened(const T* values, size_t count) {
+  ShortInts ints = ShortInts::first(count);
+  if (ints.size() != count) {
+    return fail(ErrorCode::kLimitExceeded, "a list of ", count, " integers is too long");
+  }
+  std::copy_n(values, count, ints.begin());
+  return ints;
+}
 
 // Drops unit dimensions, orders by destination stride and merges dimensions that are contiguous on
 // both sides.
@@ -198,7 +209,26 @@ Status check_rank(int64_t rank) {
   return {};
 }
 
-Status normalize_axes(std::vector<int64_t>& axes, int rank) {
+ShortInts ShortInts::first(size_t count) {
+  ShortInts ints;
+  ints.size_ = std::min(count, ints.values_.size());
+  std::iota(ints.begin(), ints.end(), 0);
+  return ints;
+}
+
+Result<ShortInts> ShortInts::of(std::span<const int64_t> values) {
+  return widened(values.data(), values.size());
+}
+
+Result<ShortInts> ShortInts::of(const TensorView& view) {
+  const auto count = static_cast<size_t>(view.elements());
+  if (view.dtype == DType::kI64) return widened(view.as<const int64_t>(), count);
+  if (view.dtype == DType::kI32) return widened(view.as<const int32_t>(), count);
+  return fail(ErrorCode::kShapeMismatch, "expected i64 or i32 integers, got ",
+              dtype_name(view.dtype));
+}
+
+Status normalize_axes(std::span<int64_t> axes, int rank) {
   uint32_t seen = 0;
   for (int64_t& axis : axes) {
     OCTAVO_ASSIGN(const int normal, normalize_axis(axis, rank));

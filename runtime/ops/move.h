@@ -49,8 +49,31 @@ int64_t known_product(const Shape& shape, int first, int last);
 /// Error if `rank` is more than a Shape can hold.
 Status check_rank(int64_t rank);
 
+/// Up to 2 * kMaxRank integers (axes, pads, bounds of slices), without allocation.
+class ShortInts {
+ public:
+  /// 0, 1, ..., count - 1, or as many as fit.
+  static ShortInts first(size_t count);
+  /// An error if they do not fit.
+  static Result<ShortInts> of(std::span<const int64_t> values);
+  /// Of an i32 or i64 tensor.
+  static Result<ShortInts> of(const TensorView& view);
+
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  int64_t operator[](size_t i) const { return values_[i]; }
+  int64_t* begin() { return values_.data(); }
+  int64_t* end() { return begin() + size_; }
+  const int64_t* begin() const { return values_.data(); }
+  const int64_t* end() const { return begin() + size_; }
+
+ private:
+  size_t size_ = 0;
+  std::array<int64_t, 2 * kMaxRank> values_{};
+};
+
 /// True (and no error) if the axes are distinct; they are normalized in place.
-Status normalize_axes(std::vector<int64_t>& axes, int rank);
+Status normalize_axes(std::span<int64_t> axes, int rank);
 
 /// A row that passes input 0's elements on under another shape: copies them.
 Status copy_through(KernelContext& c, const Shape& shape);

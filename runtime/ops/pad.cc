@@ -16,7 +16,7 @@ struct Pads {
   std::array<int64_t, kMaxRank> begin{}, end{};
 };
 
-Result<Pads> read_pads(std::span<const int64_t> pads, std::vector<int64_t> axes, int rank) {
+Result<Pads> read_pads(std::span<const int64_t> pads, ShortInts axes, int rank) {
   if (pads.size() != 2 * axes.size()) {
     return fail(ErrorCode::kShapeMismatch, pads.size(), " pads for ", axes.size(), " axes");
   }
@@ -35,11 +35,7 @@ Result<Pads> read_pads(std::span<const int64_t> pads, std::vector<int64_t> axes,
   return out;
 }
 
-std::vector<int64_t> all_axes(int rank) {
-  std::vector<int64_t> axes(static_cast<size_t>(rank));
-  for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int64_t>(i);
-  return axes;
-}
+ShortInts all_axes(int rank) { return ShortInts::first(static_cast<size_t>(rank)); }
 
 Result<Shape> padded(const Shape& in, const Pads& pads) {
   Shape out = in;
@@ -63,10 +59,10 @@ Status infer_pad(InferContext& c) {
   Shape out = in;
   const bool axes_known = !c.has_input(3) || c.constant(3) != nullptr;
   if (in.has_rank() && c.constant(1) != nullptr && axes_known) {
-    OCTAVO_ASSIGN(const auto amounts, to_int64s(*c.constant(1)));
-    std::vector<int64_t> axes = all_axes(in.rank());
+    OCTAVO_ASSIGN(const auto amounts, ShortInts::of(c.constant(1)->view()));
+    ShortInts axes = all_axes(in.rank());
     if (c.has_input(3)) {
-      OCTAVO_ASSIGN(axes, to_int64s(*c.constant(3)));
+      OCTAVO_ASSIGN(axes, ShortInts::of(c.constant(3)->view()));
     }
     OCTAVO_ASSIGN(const Pads pads, read_pads(amounts, axes, in.rank()));
     OCTAVO_ASSIGN(out, padded(in, pads));
@@ -145,10 +141,10 @@ Status run_pad(KernelContext& c) {
                        !(c.has_input(2) && c.in(2).dtype != DType::kF32);
     if (!keeps) return run_dequantized(*find_op(c.node.kind), c);
   }
-  OCTAVO_ASSIGN(const auto amounts, to_int64s(c.in(1)));
-  std::vector<int64_t> axes = all_axes(in.shape.rank());
+  OCTAVO_ASSIGN(const auto amounts, ShortInts::of(c.in(1)));
+  ShortInts axes = all_axes(in.shape.rank());
   if (c.has_input(3)) {
-    OCTAVO_ASSIGN(axes, to_int64s(c.in(3)));
+    OCTAVO_ASSIGN(axes, ShortInts::of(c.in(3)));
   }
   OCTAVO_ASSIGN(const Pads pads, read_pads(amounts, axes, in.shape.rank()));
   OCTAVO_ASSIGN(const Shape shape, padded(in.shape, pads));
@@ -180,8 +176,10 @@ Status run_pad(KernelContext& c) {
 
 Result<Shape> cropped(const Node& node, const Shape& in, std::span<const int64_t> sizes) {
   const auto given = node.get_ints("axes");
-  std::vector<int64_t> axes =
-      given.empty() ? all_axes(in.rank()) : std::vector<int64_t>(given.begin(), given.end());
+  ShortInts axes = all_axes(in.rank());
+  if (!given.empty()) {
+    OCTAVO_ASSIGN(axes, ShortInts::of(given));
+  }
   OCTAVO_TRY(normalize_axes(axes, in.rank()));
   if (sizes.size() != axes.size()) {
     return fail(ErrorCode::kShapeMismatch, sizes.size(), " sizes for ", axes.size(), " axes");
@@ -199,7 +197,7 @@ Status infer_center_crop_pad(InferContext& c) {
   Shape out = in;
   if (in.has_rank()) {
     if (const Tensor* sizes = c.constant(1)) {
-      OCTAVO_ASSIGN(const auto list, to_int64s(*sizes));
+      OCTAVO_ASSIGN(const auto list, ShortInts::of(sizes->view()));
       OCTAVO_ASSIGN(out, cropped(c.node, in, list));
     } else {
       out = Shape::filled(in.rank(), kUnknownDim);
@@ -211,7 +209,7 @@ Status infer_center_crop_pad(InferContext& c) {
 
 Status run_center_crop_pad(KernelContext& c) {
   const TensorView& in = c.in(0);
-  OCTAVO_ASSIGN(const auto sizes, to_int64s(c.in(1)));
+  OCTAVO_ASSIGN(const auto sizes, ShortInts::of(c.in(1)));
   OCTAVO_ASSIGN(const Shape shape, cropped(c.node, in.shape, sizes));
   OCTAVO_ASSIGN(const TensorView out, c.make_output(0, in.dtype, shape));
   std::array<int64_t, kMaxRank> offset{};

@@ -13,7 +13,7 @@ struct SliceSpec {
 
 // numpy's rules: bounds are clamped, whatever their size. Unknown dimensions survive a full slice.
 Result<SliceSpec> resolve_slice(const Shape& in, std::span<const int64_t> starts,
-                                std::span<const int64_t> ends, std::vector<int64_t> axes,
+                                std::span<const int64_t> ends, ShortInts axes,
                                 std::span<const int64_t> steps) {
   SliceSpec spec{in, {}, {}};
   spec.step.fill(1);
@@ -56,33 +56,27 @@ Result<SliceSpec> resolve_slice(const Shape& in, std::span<const int64_t> starts
   return spec;
 }
 
-std::vector<int64_t> leading_axes(size_t count) {
-  std::vector<int64_t> axes(count);
-  for (size_t i = 0; i < count; ++i) axes[i] = static_cast<int64_t>(i);
-  return axes;
-}
-
 Status infer_slice(InferContext& c) {
   const Shape& in = c.shape(0);
   Shape out = Shape::unknown();
   const auto known = [&](size_t i) { return !c.has_input(i) || c.constant(i) != nullptr; };
   if (in.has_rank()) {
-    std::vector<int64_t> axes, steps;
+    ShortInts axes, steps;
     if (c.constant(3) != nullptr) {
-      OCTAVO_ASSIGN(axes, to_int64s(*c.constant(3)));
+      OCTAVO_ASSIGN(axes, ShortInts::of(c.constant(3)->view()));
     }
     if (known(1) && known(2) && known(3) && known(4)) {
-      OCTAVO_ASSIGN(const auto starts, to_int64s(*c.constant(1)));
-      OCTAVO_ASSIGN(const auto ends, to_int64s(*c.constant(2)));
+      OCTAVO_ASSIGN(const auto starts, ShortInts::of(c.constant(1)->view()));
+      OCTAVO_ASSIGN(const auto ends, ShortInts::of(c.constant(2)->view()));
       if (c.has_input(4)) {
-        OCTAVO_ASSIGN(steps, to_int64s(*c.constant(4)));
+        OCTAVO_ASSIGN(steps, ShortInts::of(c.constant(4)->view()));
       }
-      if (!c.has_input(3)) axes = leading_axes(starts.size());
+      if (!c.has_input(3)) axes = ShortInts::first(starts.size());
       OCTAVO_ASSIGN(const SliceSpec spec, resolve_slice(in, starts, ends, axes, steps));
       out = spec.shape;
     } else {
       out = in;
-      if (c.constant(3) == nullptr) axes = leading_axes(static_cast<size_t>(in.rank()));
+      if (c.constant(3) == nullptr) axes = ShortInts::first(static_cast<size_t>(in.rank()));
       OCTAVO_TRY(normalize_axes(axes, in.rank()));
       for (const int64_t axis : axes) out[static_cast<int>(axis)] = kUnknownDim;
     }
@@ -93,14 +87,14 @@ Status infer_slice(InferContext& c) {
 
 Status run_slice(KernelContext& c) {
   const TensorView& in = c.in(0);
-  OCTAVO_ASSIGN(const auto starts, to_int64s(c.in(1)));
-  OCTAVO_ASSIGN(const auto ends, to_int64s(c.in(2)));
-  std::vector<int64_t> axes = leading_axes(starts.size()), steps;
+  OCTAVO_ASSIGN(const auto starts, ShortInts::of(c.in(1)));
+  OCTAVO_ASSIGN(const auto ends, ShortInts::of(c.in(2)));
+  ShortInts axes = ShortInts::first(starts.size()), steps;
   if (c.has_input(3)) {
-    OCTAVO_ASSIGN(axes, to_int64s(c.in(3)));
+    OCTAVO_ASSIGN(axes, ShortInts::of(c.in(3)));
   }
   if (c.has_input(4)) {
-    OCTAVO_ASSIGN(steps, to_int64s(c.in(4)));
+    OCTAVO_ASSIGN(steps, ShortInts::of(c.in(4)));
   }
   OCTAVO_ASSIGN(const SliceSpec spec, resolve_slice(in.shape, starts, ends, axes, steps));
   OCTAVO_ASSIGN(const TensorView out, c.make_output(0, in.dtype, spec.shape));
