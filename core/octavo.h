@@ -135,6 +135,9 @@ Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
                                       const CalibFunc& calib_func = {},
                                       const QuantizeOptions& options = {});
 
+/// The error of a call that gives no data to a recipe that wants some.
+std::unexpected<Error> no_calibration_data();
+
 class StageCache;  // core/quantization/stage_cache.h
 
 /// quantize_model in steps, for callers whose data arrive between calls:

@@ -217,14 +217,16 @@ Result<QuantizedModel> Quantizer::finish() {
   return result;
 }
 
+std::unexpected<Error> no_calibration_data() {
+  return fail(ErrorCode::kInvalidArgument, "this recipe calibrates: pass calibration data");
+}
+
 Result<QuantizedModel> quantize_model(const Model& model, const Recipe& recipe,
                                       DataLoader* calib_dataloader, int64_t calib_iteration,
                                       const CalibFunc& calib_func, const QuantizeOptions& options) {
   OCTAVO_ASSIGN(Quantizer quantizer, Quantizer::create(model, recipe, options));
   if (!quantizer.wants_data()) return quantizer.finish();
-  if (calib_dataloader == nullptr && !calib_func) {
-    return fail(ErrorCode::kInvalidArgument, "this recipe calibrates: pass calibration data");
-  }
+  if (calib_dataloader == nullptr && !calib_func) return no_calibration_data();
   if (!calib_func && calib_iteration <= 0) {
     return fail(ErrorCode::kInvalidArgument, "calib_iteration is ", calib_iteration,
                 "; it must be at least 1");

@@ -27,7 +27,7 @@ const options = readFlags({
   keep: false,
 });
 const folder = join(root, "build/bench");
-mkdirSync(folder, { recursive: true });
+for (const made of [folder, dirname(options.json)]) mkdirSync(made, { recursive: true });
 
 const ortScript = join(dirname(fileURLToPath(import.meta.url)), "ort_bench.mjs");
 
@@ -135,17 +135,21 @@ for (const name of options.models) {
         const files = await makeFiles(name, dtype, metadata);
         const result = { model: name, dtype, threads };
         result.figures = measure(contestants(files, dtype, threads, feeds));
+        result.ratios = Object.fromEntries(
+          names.map((n) => [
+            n,
+            { median: ratioOf(result, n, "median_ms"), min: ratioOf(result, n, "min_ms") },
+          ]),
+        );
         results.push(result);
+        writeFileSync(options.json, JSON.stringify(results, null, 2) + "\n");
         const { ort, compact } = result.figures;
         const row = [
           ...["ort", ...names].map((n) => {
             const { median_ms, min_ms } = result.figures[n];
             return `${ms(median_ms)} ${ms(min_ms)}`;
           }),
-          ...names.map((n) => {
-            const ratios = ["median_ms", "min_ms"].map((field) => ratioOf(result, n, field));
-            return ratios.map(ratio).join(" ");
-          }),
+          ...names.map((n) => Object.values(result.ratios[n]).map(ratio).join(" ")),
           `${ms(ort.start_ms)} ${ms(compact.start_ms)}`.padStart(23),
           `${ms(ort.memory_mb)} ${ms(compact.memory_mb)}`.padStart(23),
         ];
@@ -168,8 +172,8 @@ for (const dtype of options.dtypes) {
         (r) => r.dtype === dtype && r.threads === threads && r.figures[n].median_ms,
       );
       if (rows.length === 0) return [];
-      const medians = rows.map((r) => ratioOf(r, n, "median_ms"));
-      const minima = rows.map((r) => ratioOf(r, n, "min_ms"));
+      const medians = rows.map((r) => r.ratios[n].median);
+      const minima = rows.map((r) => r.ratios[n].min);
       const figures = [geometricMean(medians), geometricMean(minima), Math.min(...medians)];
       return `${n} ${figures.map((f) => f.toFixed(2)).join(" ")} (${rows.length} models)`;
     });
@@ -177,4 +181,3 @@ for (const dtype of options.dtypes) {
     console.log(`${dtype} ${threads} thread(s): ${means.join("; ")}`);
   }
 }
-writeFileSync(options.json, JSON.stringify(results, null, 2) + "\n");

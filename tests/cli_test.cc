@@ -236,6 +236,26 @@ TEST_F(Cli, BenchReportsLatency) {
   EXPECT_GT(json["peak_rss_mb"], 0);
   ASSERT_FALSE(json["per_op"].empty());
   EXPECT_EQ(json["per_op"][0]["macs"], 7 * 4 * 3);
+  const Ran streams = run("bench @m.octavo --hint throughput --threads 3 --runs 5 --json");
+  ASSERT_EQ(streams.exit_code, 0) << streams.err;
+  EXPECT_EQ(streams.json()["streams"], 3);
+  EXPECT_EQ(streams.json()["runs"], 15);
+  EXPECT_GT(streams.json()["requests_per_second"], 0);
+  expect_failure("bench @m.octavo --hint throughput --per-op", 2, "--hint latency");
+}
+
+TEST_F(Cli, SaysWhatIsEmulated) {
+  ASSERT_EQ(run("quantize @m.octavo --dtype bf16 -o @half.onnx").exit_code, 0);
+  const std::string bench = "bench @half.onnx --runs 1 --backend ";
+  EXPECT_NE(run(bench + "portable").err.find("emulates"), std::string::npos);
+  EXPECT_EQ(run("bench @m.octavo --runs 1").err, "");
+  ASSERT_EQ(::setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1), 0);
+  const Ran without = run("quantize @m.octavo --dtype bf16 -o @half.onnx --explain");
+  const Ran slow = run(bench + "default");
+  ASSERT_EQ(::unsetenv("ONEDNN_MAX_CPU_ISA"), 0);
+  EXPECT_NE(without.out.find("emulates"), std::string::npos) << without.out;
+  EXPECT_NE(without.out.find("values in half precision"), std::string::npos) << without.out;
+  EXPECT_NE(slow.err.find("emulates"), std::string::npos) << slow.err;
 }
 
 TEST_F(Cli, WrongUsageIsExitCode2) {

@@ -22,7 +22,8 @@ export function misused(why) {
 
 /**
  * The flags of the command line, by name. Each has the type of its default: a switch, a number above
- * 0, a text, or a list A,B of such numbers or of the names that the default lists.
+ * 0 (whole if the default is), a text, or a list A,B of such numbers or of the names that the default
+ * lists.
  */
 export function readFlags(defaults) {
   const type = (value) => (typeof value === "boolean" ? "boolean" : "string");
@@ -35,7 +36,9 @@ export function readFlags(defaults) {
   }
   const read = (flag, text, like) => {
     if (typeof like === "number") {
-      return Number(text) > 0 ? Number(text) : misused(`--${flag}: '${text}' is no number above 0`);
+      const fits = Number(text) > 0 && (!Number.isInteger(like) || Number.isInteger(Number(text)));
+      const kind = Number.isInteger(like) ? "whole number" : "number";
+      return fits ? Number(text) : misused(`--${flag}: '${text}' is no ${kind} above 0`);
     }
     if (!Array.isArray(like)) return text;
     const parts = text.split(",").filter(Boolean);

@@ -1,4 +1,5 @@
 // octavo backends: what can run models here, on which devices, in which arithmetic.
+#include <algorithm>
 #include <memory>
 
 #include "native/cli/terminal.h"
@@ -23,7 +24,7 @@ std::vector<Line> backend_lines() {
 
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 
-/// The portable kernels store half precision and compute in float32.
+// The portable kernels store half precision and compute in float32.
 std::string arithmetic(std::string_view backend, DType dtype) {
   if (backend != "portable") return std::string(onednn_arithmetic(dtype));
   return dtype == DType::kF32 ? "native" : "emulated";
@@ -58,6 +59,18 @@ Result<int> backends(bool as_json) {
 }
 
 }  // namespace
+
+std::string emulation_warning(const Graph& graph, std::string_view backend) {
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    const auto has_it = [&](const Value& value) { return value.dtype == dtype; };
+    if (arithmetic(backend, dtype) != "emulated" || std::ranges::none_of(graph.values, has_it)) {
+      continue;
+    }
+    return concat("the model computes in ", dtype_name(dtype), ", which backend ", backend,
+                  " emulates in f32 on this machine: smaller, but not faster");
+  }
+  return "";
+}
 
 Verb add_backends(CLI::App& app) {
   CLI::App* verb =

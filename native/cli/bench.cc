@@ -219,6 +219,9 @@ void print_steps(const StepTimer& timer, const std::map<DType, double>& rates) {
 
 /// Requests a second with a stream on each thread.
 Result<int> bench_throughput(const Options& options) {
+  if (options.per_op) {
+    throw CLI::ValidationError("--per-op", "times steps one after another: use --hint latency");
+  }
   OCTAVO_ASSIGN(const SessionOptions run_options, make_session_options(options.run));
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
   OCTAVO_ASSIGN(const NamedTensors inputs, make_inputs(loaded.model.graph(), options));
@@ -232,7 +235,7 @@ Result<int> bench_throughput(const Options& options) {
   OCTAVO_TRY(streams.run(options.runs * count, feed, ignore));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const double rate = static_cast<double>(options.runs * count) / seconds.count();
-  print_problem(run_options);
+  print_problems(loaded.model.graph(), options.run, run_options);
   if (options.json) {
     print_json({{"model", options.model},
                 {"backend", options.run.backend},
@@ -287,7 +290,7 @@ Result<int> bench(const Options& options) {
       progress.update(i + 1, options.runs);
     }
   }
-  print_problem(run_options);
+  print_problems(loaded.model.graph(), options.run, run_options);
   const double median = quantile(times, 0.5), p90 = quantile(times, 0.9);
   const double fastest = *std::ranges::min_element(times);
   const int threads = run_options.pool == nullptr ? 1 : run_options.pool->thread_count();

@@ -35,11 +35,14 @@ void add_run_options(CLI::App& app, RunConfig& options,
   }
 }
 
-void print_problem(const SessionOptions& options) {
+void print_problems(const Graph& graph, const RunConfig& run, const SessionOptions& options) {
   const auto* file = dynamic_cast<const WeightCacheFile*>(options.weight_cache.get());
-  if (file == nullptr || file->problem().empty()) return;
-  std::fprintf(stderr, "%s %s\n", colored("warning:", Color::kYellow, stderr).c_str(),
-               file->problem().c_str());
+  for (const std::string& problem :
+       {file == nullptr ? std::string() : file->problem(), emulation_warning(graph, run.backend)}) {
+    if (problem.empty()) continue;
+    std::fprintf(stderr, "%s %s\n", colored("warning:", Color::kYellow, stderr).c_str(),
+                 problem.c_str());
+  }
 }
 
 CLI::Validator at_least(int64_t least) {

@@ -203,8 +203,11 @@ Json to_json(const Options& options, const Recipe& recipe, const Outcome& outcom
 }
 
 /// How a quantized operator computes: the rule of its row.
-const char* quantized_why(const std::string& op) {
-  const OpDef* row = find_op("", op);
+const char* quantized_why(const NodeReport& node) {
+  if (node.activations == "bf16" || node.activations == "fp16") {
+    return "values in half precision, sums in float32";
+  }
+  const OpDef* row = find_op("", node.op);
   switch (row == nullptr ? QuantPolicy::kFloatOnly : row->quant.policy) {
     case QuantPolicy::kCompute: return "integer arithmetic on integer weights";
     case QuantPolicy::kRequantize: return "integer arithmetic with its own output scale";
@@ -217,7 +220,7 @@ void print_explanation(const QuantizeReport& report) {
   Table table({"node", "op", "weights", "activations", "why"});
   for (const NodeReport& node : report.nodes) {
     const std::string why = !node.reason.empty() ? node.reason
-                            : node.quantized     ? quantized_why(node.op)
+                            : node.quantized     ? quantized_why(node)
                                                  : "";
     table.add({node.name, node.op, node.weights, node.quantized ? node.activations : "float", why});
   }
@@ -306,7 +309,7 @@ Result<int> quantize(const Options& options) {
   } else {
     OCTAVO_ASSIGN(const Quantizer quantizer, Quantizer::create(loaded.model, recipe));
     if (quantizer.wants_data()) {
-      throw CLI::ValidationError("--data", "this recipe calibrates: pass calibration data");
+      throw CLI::ValidationError("--data", no_calibration_data().error().message);
     }
   }
   const DataOptions check = check_options(options);
@@ -332,6 +335,10 @@ Result<int> quantize(const Options& options) {
   Outcome outcome{.report = std::move(quantized.report)};
   outcome.file_bytes[0] = loaded.file_bytes;
   OCTAVO_ASSIGN(outcome.file_bytes[1], save_model(quantized.model, options.output, options.onnx));
+  if (auto warning = emulation_warning(quantized.model.graph(), options.run.backend);
+      !warning.empty()) {
+    outcome.report.warnings.push_back(std::move(warning));
+  }
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (check_data != nullptr) {
     // The file is written: a comparison that cannot be made is no failure.

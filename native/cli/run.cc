@@ -43,7 +43,7 @@ Result<int> run(const Options& options) {
   OCTAVO_ASSIGN(const SessionOptions session_options, make_session_options(options.run));
   OCTAVO_ASSIGN(Session session, loaded.model.create_session(session_options));
   OCTAVO_ASSIGN(const NamedTensors outputs, session.run(feeds));
-  print_problem(session_options);
+  print_problems(loaded.model.graph(), options.run, session_options);
 
   OCTAVO_TRY(make_folder(options.output_dir));
   std::set<std::string> taken;

@@ -51,8 +51,10 @@ std::string flag_name(std::string_view option);
 /// The options of RunConfig: those that all verbs have, and those named.
 void add_run_options(CLI::App& app, RunConfig& options,
                      std::initializer_list<std::string_view> more = {});
-/// Says on stderr what is wrong with the file of packed weights, if anything is.
-void print_problem(const SessionOptions& options);
+/// Of a model in half precision for which the backend has no instructions here; empty: of others.
+std::string emulation_warning(const Graph& graph, std::string_view backend);  // backends.cc
+/// Says on stderr what is wrong with the file of packed weights and what is emulated, if anything.
+void print_problems(const Graph& graph, const RunConfig& run, const SessionOptions& options);
 
 /// Of an option that takes whole numbers.
 CLI::Validator at_least(int64_t least);

@@ -12,9 +12,18 @@ struct SliceSpec {
 };
 
 // numpy's rules: bounds are clamped, whatever their size. Unknown dimensions survive a full slice.
-Result<SliceSpec> resolve_slice(const Shape& in, std::span<const int64_t> starts,
-                                std::span<const int64_t> ends, ShortInts axes,
-                                std::span<const int64_t> steps) {
+// `inputs`: the operator's; axes and steps may be absent.
+Result<SliceSpec> resolve_slice(const Shape& in, std::span<const TensorView> inputs) {
+  const auto has = [&](size_t i) { return i < inputs.size() && inputs[i].present(); };
+  OCTAVO_ASSIGN(const ShortInts starts, ShortInts::of(inputs[1]));
+  OCTAVO_ASSIGN(const ShortInts ends, ShortInts::of(inputs[2]));
+  ShortInts axes = ShortInts::first(starts.size()), steps = ShortInts::first(0);
+  if (has(3)) {
+    OCTAVO_ASSIGN(axes, ShortInts::of(inputs[3]));
+  }
+  if (has(4)) {
+    OCTAVO_ASSIGN(steps, ShortInts::of(inputs[4]));
+  }
   SliceSpec spec{in, {}, {}};
   spec.step.fill(1);
   if (starts.size() != ends.size() || axes.size() != starts.size() ||
@@ -61,23 +70,20 @@ Status infer_slice(InferContext& c) {
   Shape out = Shape::unknown();
   const auto known = [&](size_t i) { return !c.has_input(i) || c.constant(i) != nullptr; };
   if (in.has_rank()) {
-    ShortInts axes, steps;
-    if (c.constant(3) != nullptr) {
-      OCTAVO_ASSIGN(axes, ShortInts::of(c.constant(3)->view()));
+    std::array<TensorView, 5> inputs;
+    for (size_t i = 1; i < inputs.size(); ++i) {
+      if (c.constant(i) != nullptr) inputs[i] = c.constant(i)->view();
     }
     if (known(1) && known(2) && known(3) && known(4)) {
-      OCTAVO_ASSIGN(const auto starts, ShortInts::of(c.constant(1)->view()));
-      OCTAVO_ASSIGN(const auto ends, ShortInts::of(c.constant(2)->view()));
-      if (c.has_input(4)) {
-        OCTAVO_ASSIGN(steps, ShortInts::of(c.constant(4)->view()));
-      }
-      if (!c.has_input(3)) axes = ShortInts::first(starts.size());
-      OCTAVO_ASSIGN(const SliceSpec spec, resolve_slice(in, starts, ends, axes, steps));
+      OCTAVO_ASSIGN(const SliceSpec spec, resolve_slice(in, inputs));
       out = spec.shape;
     } else {
-      out = in;
-      if (c.constant(3) == nullptr) axes = ShortInts::first(static_cast<size_t>(in.rank()));
+      ShortInts axes = ShortInts::first(static_cast<size_t>(in.rank()));
+      if (inputs[3].present()) {
+        OCTAVO_ASSIGN(axes, ShortInts::of(inputs[3]));
+      }
       OCTAVO_TRY(normalize_axes(axes, in.rank()));
+      out = in;
       for (const int64_t axis : axes) out[static_cast<int>(axis)] = kUnknownDim;
     }
   }
@@ -87,16 +93,7 @@ Status infer_slice(InferContext& c) {
 
 Status run_slice(KernelContext& c) {
   const TensorView& in = c.in(0);
-  OCTAVO_ASSIGN(const auto starts, ShortInts::of(c.in(1)));
-  OCTAVO_ASSIGN(const auto ends, ShortInts::of(c.in(2)));
-  ShortInts axes = ShortInts::first(starts.size()), steps;
-  if (c.has_input(3)) {
-    OCTAVO_ASSIGN(axes, ShortInts::of(c.in(3)));
-  }
-  if (c.has_input(4)) {
-    OCTAVO_ASSIGN(steps, ShortInts::of(c.in(4)));
-  }
-  OCTAVO_ASSIGN(const SliceSpec spec, resolve_slice(in.shape, starts, ends, axes, steps));
+  OCTAVO_ASSIGN(const SliceSpec spec, resolve_slice(in.shape, c.inputs));
   OCTAVO_ASSIGN(const TensorView out, c.make_output(0, in.dtype, spec.shape));
   const auto from = memory_strides(in.shape, in.layout), to = memory_strides(out.shape, out.layout);
   Block block;

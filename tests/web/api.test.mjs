@@ -63,6 +63,9 @@ for (const [worker, threads] of [
       octavo.quantizeModel(model, typo, [image()], 1, null, options),
       /no option 'weightDtyp'; did you mean 'weightDtype'/,
     );
+    for (const late of [config(), new octavo.TuningConfig()]) {
+      assert.throws(() => (late.actAlgorithm = "kl"), /actAlgorithm/);
+    }
     await assert.rejects(octavo.quantizeModel(model, config()), /calibration data/);
     await assert.rejects(
       octavo.quantizeModel(model, config(), [], 1, null, options),

@@ -21,7 +21,7 @@ const options = readFlags({
   keep: false,
 });
 const folder = join(root, "build/bench");
-mkdirSync(folder, { recursive: true });
+for (const made of [folder, dirname(options.json)]) mkdirSync(made, { recursive: true });
 
 // The same networks as .tflite files.
 const tflite = {

@@ -27,16 +27,22 @@ export const toOptions = (options: object) =>
       .map(([name, value]) => [snakeCase(name), value]),
   );
 
+/** @internal A copy of what is given to a config. Properties set on it later are errors. */
+export function ownOptions<T extends object>(config: object, options: T): T {
+  if (typeof options !== "object" || options === null) {
+    throw invalidArgument("the options of a config are an object");
+  }
+  Object.preventExtensions(config);
+  return { ...options };
+}
+
 /** A stage of a recipe. The classes are in configs.ts, made from the core's list of options. */
 export abstract class BaseConfig<Options extends object> {
   readonly #options: Options;
   readonly #local = new Map<string, Options>();
 
   constructor(options: Options = {} as Options) {
-    if (typeof options !== "object" || options === null) {
-      throw invalidArgument("the options of a config are an object");
-    }
-    this.#options = { ...options };
+    this.#options = ownOptions(this, options);
   }
 
   /** @internal The stage's name. */

@@ -1,5 +1,5 @@
 // Recipes: lists of configs, and the JSON that every Octavo tool reads.
-import { BaseConfig, camelCase, snakeCase, toOptions } from "./config.js";
+import { BaseConfig, camelCase, ownOptions, snakeCase, toOptions } from "./config.js";
 import { configClasses, optionNames, type QuantConfig, type TuningOptions } from "./configs.js";
 import { OctavoError } from "./errors.js";
 import { invalidArgument, makeError } from "./make_error.js";
@@ -21,10 +21,7 @@ export class TuningConfig {
   readonly #set: readonly (readonly QuantConfig[])[];
 
   constructor(options: TuningOptions & { configSet?: readonly Recipe[] } = {}) {
-    if (typeof options !== "object" || options === null) {
-      throw invalidArgument("the options of a config are an object");
-    }
-    const { configSet = [], ...rest } = options;
+    const { configSet = [], ...rest } = ownOptions(this, options);
     if (!Array.isArray(configSet)) throw invalidArgument("configSet is a list of recipes");
     this.#options = rest;
     this.#set = configSet.map((recipe: Recipe) => stagesOf(recipe, "each recipe of configSet"));
