@@ -13,6 +13,10 @@ namespace octavo {
 /// What each of the 256 values of a byte becomes.
 using ByteTable = std::array<uint8_t, 256>;
 
+namespace kernels {
+struct UnaryFunction;
+}
+
 struct KernelDef {
   const char* name;  // "conv_u8s8": shown by bench --per-op
   OpKind op;
@@ -29,6 +33,10 @@ struct KernelDef {
   Result<std::unique_ptr<Step>> (*create_with_table)(const PlanGraph& graph, const Node& node,
                                                      const ByteTable& table,
                                                      ValueId output) = nullptr;
+  /// Of a bf16 result: writes function(y) as the value `output`; nullptr: cannot.
+  Result<std::unique_ptr<Step>> (*create_with_function)(const PlanGraph& graph, const Node& node,
+                                                        const kernels::UnaryFunction& function,
+                                                        ValueId output) = nullptr;
 };
 /// The row that runs a node; nullptr: none.
 using FindKernel = const KernelDef* (*)(const PlanGraph& graph, const Node& node);

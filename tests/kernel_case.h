@@ -19,15 +19,15 @@ class KernelCase {
   bool flip() { return pick(0, 1) == 1; }
   float real(float lo, float hi) { return std::uniform_real_distribution<float>(lo, hi)(random_); }
 
-  /// Random elements: f32 in [-1, 1), integers over their whole range (i32: +-1000).
+  /// Random elements: f32 and bf16 in [-1, 1), integers over their whole range (i32: +-1000).
   Tensor random(DType dtype, const Shape& shape) {
     Tensor tensor = *Tensor::create(dtype, shape);
     visit_dtype(
         dtype,
         [&]<class T>() {
           for (T& x : tensor.data<T>()) {
-            if constexpr (std::is_same_v<T, float>) {
-              x = real(-1, 1);
+            if constexpr (std::is_same_v<T, float> || std::is_same_v<T, BFloat16>) {
+              x = T(real(-1, 1));
             } else if constexpr (std::is_integral_v<T> && sizeof(T) == 1) {
               x = static_cast<T>(pick(0, 255));
             } else {

@@ -1,5 +1,5 @@
 // Kernels against their operators' reference functions: integers to the byte, floats to 1e-5 of the
-// largest output; and tests repeated on every SIMD target that this machine has.
+// largest output, bf16 to their last place; and tests repeated on every SIMD target that this machine has.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -56,6 +56,16 @@ inline void expect_same(const Tensor& expected, const Tensor& actual, float magn
     for (const float x : expected.data<float>()) largest = std::max(largest, std::abs(x));
     for (size_t i = 0; i < expected.data<float>().size(); ++i) {
       ASSERT_NEAR(expected.data<float>()[i], actual.data<float>()[i], 1e-5f * largest) << i;
+    }
+    return;
+  }
+  if (expected.dtype() == DType::kBF16) {
+    for (size_t i = 0; i < expected.data<BFloat16>().size(); ++i) {
+      const auto value = static_cast<float>(expected.data<BFloat16>()[i]);
+      const float last_place = std::abs(value) * 0x1p-7f;
+      ASSERT_NEAR(value, static_cast<float>(actual.data<BFloat16>()[i]),
+                  last_place + 1e-5f * magnitude)
+          << i;
     }
     return;
   }

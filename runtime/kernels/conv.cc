@@ -10,6 +10,7 @@
 #include "runtime/kernels/depthwise.h"
 #include "runtime/kernels/fixed_order.h"
 #include "runtime/kernels/gemm.h"
+#include "runtime/kernels/half.h"
 #include "runtime/kernels/winograd.h"
 
 namespace octavo::kernels {
@@ -52,6 +53,38 @@ class ConvStep : public KernelStep {
     step->call_.lo = bounds.lo;
     step->call_.hi = bounds.hi;
     return step;
+  }
+
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_bf16(const PlanGraph& graph,
+                                                                 const Node& node, Layout) {
+    OCTAVO_ASSIGN(const ConvShape shape, conv_shape_of(graph, node));
+    OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
+    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, gemm_bf16_target(), {}));
+    const auto* weights = reinterpret_cast<const uint16_t*>(
+        graph.info(node.input(1)).constant.data<BFloat16>().data());
+    const TensorView bias = step->constant(2);
+    for (int64_t g = 0; g < shape.groups; ++g) {
+      PackedWeights& packed = step->groups_[static_cast<size_t>(g)];
+      step->pack<uint16_t>(packed, g, weights);
+      if (!bias.present()) continue;
+      for_each_column(packed, [&](int64_t position, int64_t column) {
+        widen_row(DType::kBF16, bias.as<const uint16_t>() + g * shape.out_channels + column,
+                  &packed.bias[static_cast<size_t>(position)], 1);
+      });
+    }
+    step->call_.lo = bounds.lo;
+    step->call_.hi = bounds.hi;
+    return step;
+  }
+
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_with_function(
+      const PlanGraph& graph, const Node& node, const UnaryFunction& function, ValueId output) {
+    OCTAVO_ASSIGN(std::unique_ptr<Step> made, create_bf16(graph, node, Layout::kChannelsLast));
+    auto* step = static_cast<ConvStep*>(made.get());
+    step->function_ = function;
+    step->call_.function = &*step->function_;
+    step->outputs = {output};
+    return made;
   }
 
   [[gnu::cold]] static Result<std::unique_ptr<Step>> create_int8(const PlanGraph& graph,
@@ -156,7 +189,8 @@ class ConvStep : public KernelStep {
   ConvStep(const PlanGraph& graph, const Node& node, const ConvShape& shape,
            const GemmTarget& target, const std::optional<Int8Form>& form)
       : KernelStep(graph, node), shape_(shape), target_(target), form_(form) {
-    element_bytes_ = form ? form->element_bytes() : 4;
+    element_bytes_ =
+        form ? form->element_bytes() : dtype_bytes(graph.info(node.input(0)).dtype);
     const int64_t channels = shape.groups * shape.in_channels;
     pixel_bytes_ = channels * element_bytes_;
     in_pixel_bytes_ = form ? channels : pixel_bytes_;
@@ -233,6 +267,7 @@ class ConvStep : public KernelStep {
       packed.segments = static_cast<int64_t>(offsets_.size());
       packed.steps = has_tails ? length_ / kWordBytes : words(length_);
       packed.rest = has_tails ? rest : 0;
+      packed.ends_with_half = !form && element_bytes_ == 2 && length_ % 2 != 0;
       packed.interleaved = form && out_bytes_ == 1;
       layout_panels(target_, packed, graph.packing);
     }
@@ -331,6 +366,7 @@ class ConvStep : public KernelStep {
   GemmTarget target_;
   GemmCall call_;  // what is the same for all images, slices and groups
   ByteTable table_{};
+  std::optional<UnaryFunction> function_;
   std::vector<PackedWeights> groups_;
   std::vector<int64_t> offsets_;
   std::vector<int64_t> pieces_;  // their offsets from a pixel, where they are gathered; else none
@@ -349,6 +385,9 @@ class ConvStep : public KernelStep {
 bool depthwise_f32(const PlanGraph& graph, const Node& node) {
   return conv_is_depthwise(graph, node) && conv_is_f32(graph, node);
 }
+bool depthwise_bf16(const PlanGraph& graph, const Node& node) {
+  return conv_is_depthwise(graph, node) && conv_is_bf16(graph, node);
+}
 bool depthwise_int8(const PlanGraph& graph, const Node& node) {
   return conv_is_depthwise(graph, node) && int8_params(graph, node.output(0)) != nullptr &&
          conv_is_int8(graph, node);
@@ -358,11 +397,15 @@ constexpr ClaimLayout kNhwc = ClaimLayout::kChannelsLast;
 constexpr KernelDef kKernels[] = {
     {"depthwise_int8", OpKind::kConv, kNhwc, depthwise_int8, make_depthwise_int8, kExact,
      make_depthwise_int8_with_table},
-    {"depthwise_f32", OpKind::kConv, kNhwc, depthwise_f32, make_depthwise_f32},
+    {"depthwise_f32", OpKind::kConv, kNhwc, depthwise_f32, make_depthwise_float},
+    {"depthwise_bf16", OpKind::kConv, kNhwc, depthwise_bf16, make_depthwise_float, false, nullptr,
+     make_depthwise_with_function},
     {"conv_int8", OpKind::kConv, kNhwc, conv_is_int8, ConvStep::create_int8, kExact,
      ConvStep::create_with_table},
     {"conv_winograd", OpKind::kConv, kNhwc, conv_is_winograd, make_conv_winograd},
     {"conv_f32", OpKind::kConv, kNhwc, conv_is_f32, ConvStep::create_f32},
+    {"conv_bf16", OpKind::kConv, kNhwc, conv_is_bf16, ConvStep::create_bf16, false, nullptr,
+     ConvStep::create_with_function},
 };
 
 }  // namespace

@@ -87,6 +87,15 @@ bool conv_is_f32(const PlanGraph& graph, const Node& node) {
   return is_f32(graph, node.output(0)) && shapes_fit(graph, node);
 }
 
+bool conv_is_bf16(const PlanGraph& graph, const Node& node) {
+  const auto is_bf16 = [&](ValueId id) {
+    return id == kNoValue ||
+           (graph.info(id).dtype == DType::kBF16 && graph.info(id).quant == nullptr);
+  };
+  return !kSmallCode && std::ranges::all_of(node.inputs, is_bf16) && is_bf16(node.output(0)) &&
+         shapes_fit(graph, node);
+}
+
 bool conv_is_int8(const PlanGraph& graph, const Node& node) {
   const ValueId y = node.output(0), residual = node.input(3);
   if (int8_params(graph, node.input(0)) == nullptr || int8_input() == Int8Input::kNone) {

@@ -40,4 +40,13 @@ void lookup_row(const uint8_t* table, const uint8_t* x, uint8_t* y, int64_t coun
 /// y = f(x) for f32; what `op` needs of its attributes in a and b (Clip: bounds). `y` may be `x`.
 void unary_f32(OpKind op, float a, float b, const float* x, float* y, int64_t count);
 
+/// y = f(x), or x * f(x), as the end of a kernel.
+struct UnaryFunction {
+  OpKind op;
+  float a = 0, b = 0;  // as of unary_f32()
+  bool times_x = false;
+};
+/// x[i] becomes y, for f32.
+void apply_f32(const UnaryFunction& function, float* x, int64_t count);
+
 }  // namespace octavo::kernels

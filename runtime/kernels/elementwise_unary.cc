@@ -1,5 +1,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/elementwise_unary.cc"
+#include <algorithm>
+
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "runtime/kernels/elementwise.h"
 #include "runtime/kernels/math-inl.h"
@@ -84,6 +86,17 @@ HWY_EXPORT(unary_f32);
 
 void unary_f32(OpKind op, float a, float b, const float* x, float* y, int64_t count) {
   HWY_DYNAMIC_DISPATCH(unary_f32)(op, a, b, x, y, count);
+}
+
+void apply_f32(const UnaryFunction& function, float* x, int64_t count) {
+  if (!function.times_x) return unary_f32(function.op, function.a, function.b, x, x, count);
+  constexpr int64_t kBlock = 512;
+  float y[kBlock];
+  for (; count > 0; x += kBlock, count -= kBlock) {
+    const int64_t n = std::min(count, kBlock);
+    unary_f32(function.op, function.a, function.b, x, y, n);
+    binary_f32(OpKind::kMul, {x, 1}, {y, 1}, x, n);
+  }
 }
 }  // namespace octavo::kernels
 #endif

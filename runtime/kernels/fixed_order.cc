@@ -170,7 +170,7 @@ GemmTarget fixed_order_target() {
   GemmTarget target = gemm_target();
   target.lanes = kLanes;
   target.panel_vectors = kVectors;
-  target.run_f32 = run_gemm_fixed_order;
+  target.run_float = run_gemm_fixed_order;
   return target;
 }
 

@@ -74,12 +74,13 @@ HWY_INLINE void run_tile(const GemmCall& call, const Panel& panel, const std::by
 }
 
 // Calls step(a, i, sum) for the words i of each segment of A, where a[r] + i is row r's, and of the
-// tail. `sum`: which of kSums the word belongs to, a constant.
-template <int kRows, int kSums, class Step>
+// tail. `sum`: which of kSums the word belongs to, a constant; HalfWord if only its first half does.
+struct HalfWord : std::integral_constant<int, 0> {};
+template <bool kHalves, int kRows, int kSums, class Step>
 HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows,
                               [[maybe_unused]] int64_t row, const Step& step) {
   const PackedWeights& packed = *call.b;
-  const auto steps = static_cast<ptrdiff_t>(packed.steps);
+  const auto steps = static_cast<ptrdiff_t>(packed.steps - (kHalves && packed.ends_with_half ? 1 : 0));
   for (int64_t s = 0; s < packed.segments; ++s) {
     // Loaded again for each segment: as pointers that are kept, more of them than there are general
     // registers, GCC moves them through vector registers, where they wait for the sums.
@@ -98,6 +99,9 @@ HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows
     if constexpr (kTogether > 1) {
       for (; k < steps; ++k) step(a, k, std::integral_constant<int, 0>());
     }
+    if constexpr (kHalves) {
+      if (packed.ends_with_half) step(a, steps, HalfWord());
+    }
   }
   if constexpr (kHasTails) {
     if (call.a.tails == nullptr) return;
@@ -107,6 +111,49 @@ HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows
     unroll<kRows>([&](auto r) OCTAVO_INLINE { a[r] = tail + r * count; });
     for (ptrdiff_t k = 0; k < count; ++k) step(a, k, std::integral_constant<int, 0>());
   }
+}
+
+// The sums of a tile of kRows rows and of kVectors vectors of the panel, from the `first` on, in
+// sums[0]. Product has the types Word, of a step's word of A and of its lanes of B, and Sum; start(),
+// what the sums of the panels' positions begin with; and accumulate(d, x, w, sums).
+template <class Product, int kRows, int kVectors, int kSums, class V>
+HWY_INLINE void sum_tile(const GemmCall& call, const Panel& panel, int64_t first,
+                         const std::byte* const* rows, int64_t row,
+                         V (&sums)[kSums][kRows][kVectors]) {
+  using Word = typename Product::Word;
+  const hn::DFromV<V> d;
+  const hn::Rebind<Word, decltype(d)> d_word;
+  constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
+  const PackedWeights& packed = *call.b;
+  const int64_t width = panel_width<kVectors>(panel) * kLanes;
+  unroll<kVectors>([&](auto j) OCTAVO_INLINE {
+    const V start = hn::LoadU(d, Product::start(packed) + panel.column + (first + j) * kLanes);
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
+      unroll<kSums>([&](auto i) OCTAVO_INLINE { sums[i][r][j] = i == 0 ? start : hn::Zero(d); });
+    });
+  });
+  const auto* b = reinterpret_cast<const Word*>(packed.data.data() + panel.offset) + first * kLanes;
+  const auto step = [&](const int32_t* const* a, ptrdiff_t k, auto i) OCTAVO_INLINE {
+    hn::Vec<decltype(d_word)> w[kVectors];
+    unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d_word, b + j * kLanes); });
+    unroll<kRows>([&](auto r) OCTAVO_INLINE {
+      Word word;
+      if constexpr (std::is_same_v<decltype(i), HalfWord>) {
+        uint16_t half;
+        std::memcpy(&half, a[r] + k, sizeof(half));
+        word = static_cast<Word>(half);
+      } else {
+        std::memcpy(&word, a[r] + k, sizeof(word));
+      }
+      const auto x = hn::Set(d_word, word);
+      unroll<kVectors>([&](auto j) OCTAVO_INLINE {
+        sums[i][r][j] = Product::accumulate(d, x, w[j], sums[i][r][j]);
+      });
+    });
+    b += width;
+  };
+  for_each_step<Product::kHalves, kRows, kSums>(call, rows, row, step);
+  add_up(sums);
 }
 
 // Rows whose A stays in L2 while a panel of B, read by all of them, stays in L1.

@@ -156,7 +156,7 @@ void run_gemm(const GemmTarget& target, const GemmCall& call, ThreadPool* pool) 
     const int64_t piece = looks_up ? 96 : row_end - row_begin;
     for (int64_t row = row_begin; row < row_end; row += piece) {
       const int64_t end = std::min(row + piece, row_end);
-      (call.int8 ? target.run_int8 : target.run_f32)(call, row, end, panel_begin, panel_end);
+      (call.int8 ? target.run_int8 : target.run_float)(call, row, end, panel_begin, panel_end);
       if (looks_up) look_up(call, row, end, panel_begin, panel_end);
     }
   };

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "runtime/kernels/aligned.h"
+#include "runtime/kernels/elementwise.h"
 #include "runtime/kernels/requantize_ending.h"
 #include "runtime/parallel.h"
 #include "runtime/quant.h"
@@ -44,6 +45,7 @@ struct PackedWeights {
   int64_t segments = 0;
   int64_t steps = 0;         // inner steps in a segment: 32-bit words of A
   int64_t rest = 0;          // bytes of each segment behind these: they make up the tails
+  bool ends_with_half = false;  // bf16: the last word of a segment has one element, not two
   int64_t lanes = 0;         // 32-bit lanes in a vector
   bool interleaved = false;  // columns are permuted such that narrowing packs restore their order
   std::vector<Panel> panels;
@@ -79,7 +81,7 @@ struct GemmCall {
   GemmRows a;
   int64_t rows = 0;  // of the whole product; that of a single one has an order of sums of its own
   const PackedWeights* b = nullptr;
-  bool int8 = false;  // else f32
+  bool int8 = false;  // else f32 or bf16, as the target
   GemmOutput output = GemmOutput::kF32;
   std::byte* c = nullptr;
   const std::byte* residual = nullptr;  // nullptr: none; of the output's dtype
@@ -90,6 +92,7 @@ struct GemmCall {
   int32_t residual_zero_point = 0;
   RequantizeEnding ending = RequantizeEnding::kFull;  // without residual
   ByteRange bytes;
+  const UnaryFunction* function = nullptr;  // of bf16 results, after the bounds; nullptr: none
   const uint8_t* table = nullptr;  // 8-bit results y become table[y]; nullptr: they stay
 };
 
@@ -102,12 +105,13 @@ using GemmRun = void (*)(const GemmCall& call, int64_t row_begin, int64_t row_en
 struct GemmTarget {
   int64_t lanes;          // 32-bit lanes in a vector
   int64_t panel_vectors;  // vectors in a full panel
-  GemmRun run_f32;
+  GemmRun run_float;      // of f32, or of a target for bf16
   GemmRun run_int8;
   bool looks_up = false;  // run_int8 ends with the call's table, which run_gemm() does elsewhere
 };
 GemmTarget gemm_target();
 GemmRun gemm_f32_target();
+GemmTarget gemm_bf16_target();
 Int8Input int8_input();
 
 /// How an 8-bit tensor becomes A.

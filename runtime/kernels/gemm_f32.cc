@@ -33,6 +33,17 @@ HWY_NOINLINE void store_partial(const GemmCall& call, int64_t column, const floa
   }
 }
 
+struct F32Product {
+  using Word = float;
+  using Sum = float;
+  static constexpr bool kHalves = false;
+  static const float* start(const PackedWeights& packed) { return packed.bias.data(); }
+  template <class D, class V>
+  static HWY_INLINE V accumulate(D, V a, V b, V sums) {
+    return mul_add(a, b, sums);
+  }
+};
+
 // A step loads `vectors` of B, broadcasts `rows` values of A and does rows * vectors multiply-adds:
 // with 6 x 4 (32 registers) or 6 x 2 (16 registers) the two load ports keep up with the two
 // multipliers. Without fused multiply-adds the products need registers too.
@@ -64,34 +75,12 @@ struct F32Tile {
     const hn::ScalableTag<float> d;
     using V = hn::Vec<decltype(d)>;
     constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
-    const PackedWeights& packed = *call.b;
     const int64_t column = panel.column + first * kLanes;
-    const int64_t width = panel_width<kVectors>(panel) * kLanes;
-
     V sums[kSums][kRows][kVectors];
-    unroll<kVectors>([&](auto j) OCTAVO_INLINE {
-      const V bias = hn::LoadU(d, packed.bias.data() + column + j * kLanes);
-      unroll<kRows>([&](auto r) OCTAVO_INLINE {
-        unroll<kSums>([&](auto i) OCTAVO_INLINE { sums[i][r][j] = i == 0 ? bias : hn::Zero(d); });
-      });
-    });
-    const auto* b =
-        reinterpret_cast<const float*>(packed.data.data() + panel.offset) + first * kLanes;
-    const auto step = [&](const int32_t* const* a, ptrdiff_t k, auto i) OCTAVO_INLINE {
-      V w[kVectors];
-      unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d, b + j * kLanes); });
-      unroll<kRows>([&](auto r) OCTAVO_INLINE {
-        const V x = hn::Set(d, reinterpret_cast<const float*>(a[r])[k]);
-        unroll<kVectors>([&](auto j)
-                             OCTAVO_INLINE { sums[i][r][j] = mul_add(x, w[j], sums[i][r][j]); });
-      });
-      b += width;
-    };
-    for_each_step<kRows, kSums>(call, rows, row, step);
-    add_up(sums);
+    sum_tile<F32Product>(call, panel, first, rows, row, sums);
     auto& acc = sums[0];
 
-    if (packed.columns - column < kVectors * kLanes) {
+    if (call.b->columns - column < kVectors * kLanes) {
       alignas(64) float partial[kRows * kVectors * kLanes];
       unroll<kRows>([&](auto r) OCTAVO_INLINE {
         unroll<kVectors>([&](auto j) OCTAVO_INLINE {

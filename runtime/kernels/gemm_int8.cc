@@ -137,7 +137,13 @@ HWY_NOINLINE void store_f32(const GemmCall& call, const Panel& panel, const int3
 }
 
 // What a word of A meets a vector of B with.
-struct Dot4 {
+struct Int8Product {
+  using Word = int32_t;
+  using Sum = int32_t;
+  static constexpr bool kHalves = false;
+  static const int32_t* start(const PackedWeights& packed) { return packed.start.data(); }
+};
+struct Dot4 : Int8Product {
   static constexpr int max_rows(int vectors) {
     if (kHas32Registers) return vectors == 4 ? 6 : 12;
     if (vectors == 4) return 3;
@@ -150,7 +156,7 @@ struct Dot4 {
                 hn::BitCast(hn::Repartition<int8_t, DI>(), b), sums);
   }
 };
-struct Dot2 {
+struct Dot2 : Int8Product {
   static constexpr int max_rows(int vectors) {
     if (kHas32Registers) return vectors == 4 ? 6 : 12;
     if (vectors == 4) return 3;
@@ -275,36 +281,10 @@ struct Int8Tile {
                                   const std::byte* const* rows, int64_t row, int64_t count,
                                   int32_t* to) {
     const hn::ScalableTag<int32_t> d32;
-    using V = hn::Vec<decltype(d32)>;
     constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(int32_t));
-    const PackedWeights& packed = *call.b;
     const int64_t width = panel_width<kVectors>(panel) * kLanes;
-
-    V sums[kSums][kRows][kVectors];
-    unroll<kVectors>([&](auto j) OCTAVO_INLINE {
-      const V start = hn::LoadU(d32, packed.start.data() + panel.column + (first + j) * kLanes);
-      unroll<kRows>([&](auto r) OCTAVO_INLINE {
-        unroll<kSums>([&](auto i)
-                          OCTAVO_INLINE { sums[i][r][j] = i == 0 ? start : hn::Zero(d32); });
-      });
-    });
-    const auto* b =
-        reinterpret_cast<const int32_t*>(packed.data.data() + panel.offset) + first * kLanes;
-    const auto step = [&](const int32_t* const* a, ptrdiff_t k, auto i) OCTAVO_INLINE {
-      V w[kVectors];
-      unroll<kVectors>([&](auto j) OCTAVO_INLINE { w[j] = hn::LoadU(d32, b + j * kLanes); });
-      unroll<kRows>([&](auto r) OCTAVO_INLINE {
-        int32_t word;
-        std::memcpy(&word, a[r] + k, sizeof(word));
-        const V x = hn::Set(d32, word);
-        unroll<kVectors>([&](auto j) OCTAVO_INLINE {
-          sums[i][r][j] = Dot::accumulate(d32, x, w[j], sums[i][r][j]);
-        });
-      });
-      b += width;
-    };
-    for_each_step<kRows, kSums>(call, rows, row, step);
-    add_up(sums);
+    hn::Vec<decltype(d32)> sums[kSums][kRows][kVectors];
+    sum_tile<Dot>(call, panel, first, rows, row, sums);
     auto& acc = sums[0];
     if (ends_in_registers(call)) {
       using enum RequantizeEnding;

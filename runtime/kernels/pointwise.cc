@@ -301,15 +301,40 @@ constexpr auto kRows = [] {
   return rows;
 }();
 
-// The row that runs the node, if it can end with a table.
-const KernelDef* kernel_before_table(const PlanGraph& graph, NodeId id, FindKernel find) {
-  const KernelDef* kernel = find(graph, graph.graph.node(id));
-  return kernel != nullptr && kernel->create_with_table != nullptr ? kernel : nullptr;
+// What the nodes make of `source`, if that is f(x) or x * f(x).
+std::optional<UnaryFunction> function_of(const PlanGraph& graph, ValueId source,
+                                         std::span<const NodeId> nodes) {
+  const Node& first = graph.graph.node(nodes[0]);
+  if (nodes.size() > 2 || !is_unary_f32(graph, first)) return {};
+  const UnaryParams params = *unary_params(graph, first);
+  if (nodes.size() == 2) {
+    const Node& second = graph.graph.node(nodes[1]);
+    if (second.kind != OpKind::kMul || !std::ranges::contains(second.inputs, source) ||
+        !std::ranges::contains(second.inputs, first.output(0))) {
+      return {};
+    }
+  }
+  return UnaryFunction{first.kind, params.a, params.b, nodes.size() == 2};
+}
+
+// The row that runs node `id`, if it can end with what the nodes make of its output.
+const KernelDef* kernel_before(const PlanGraph& graph, NodeId id, std::span<const NodeId> nodes,
+                               FindKernel find) {
+  const Node& node = graph.graph.node(id);
+  const KernelDef* kernel = find(graph, node);
+  if (kernel == nullptr) return nullptr;
+  const ValueId y = node.output(0);
+  const bool ends = int8_params(graph, y) != nullptr
+                        ? kernel->create_with_table != nullptr
+                        : kernel->create_with_function != nullptr &&
+                              node.get_string("activation").empty() &&
+                              function_of(graph, y, nodes).has_value();
+  return ends ? kernel : nullptr;
 }
 
 // Runs of two or more available nodes that compute a function of one tensor's elements, with no
 // result between them used or watched elsewhere; and those of them, or single nodes, that follow a
-// node whose kernel ends with a table, together with that node.
+// node whose kernel ends with a table or function, together with that node.
 std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bool>& available,
                                     FindKernel find) {
   const Readers readers(graph);
@@ -328,11 +353,11 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
     const auto all = readers.of(value);
     return !all.empty() && readers.only(value, all.first(1)) && is_free(all[0]) ? all[0] : -1;
   };
-  // The free node that computes the value for these nodes alone and can end with their table.
-  const auto looks_up = [&](ValueId value, std::span<const NodeId> nodes) {
+  // The free node that computes the value for these nodes alone and can end with them.
+  const auto ends_with = [&](ValueId value, std::span<const NodeId> nodes) {
     const NodeId id = writer[static_cast<size_t>(value)];
-    return id >= 0 && is_free(id) && int8_params(graph, value) != nullptr &&
-                   readers.only(value, nodes) && kernel_before_table(graph, id, find) != nullptr
+    return id >= 0 && is_free(id) && readers.only(value, nodes) &&
+                   kernel_before(graph, id, nodes, find) != nullptr
                ? id
                : -1;
   };
@@ -350,9 +375,9 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
       claim.nodes.push_back(next);
       last = graph.graph.node(next).output(0);
     }
-    if (const NodeId before = looks_up(source, claim.nodes); before >= 0) {
+    if (const NodeId before = ends_with(source, claim.nodes); before >= 0) {
+      claim.layout = kernel_before(graph, before, claim.nodes, find)->layout;
       claim.nodes.insert(claim.nodes.begin(), before);
-      claim.layout = kernel_before_table(graph, before, find)->layout;
     }
     if (claim.nodes.size() < 2) continue;
     for (const NodeId id : claim.nodes) taken[static_cast<size_t>(id)] = true;
@@ -366,11 +391,19 @@ std::vector<Claim> pointwise_claims(const PlanGraph& graph, const std::vector<bo
                                                              FindKernel find) {
   std::vector<const Node*> nodes;
   for (const NodeId id : claim.nodes) nodes.push_back(&graph.graph.node(id));
-  if (const KernelDef* kernel = kernel_before_table(graph, claim.nodes.front(), find)) {
-    const std::span<const Node* const> functions = std::span(nodes).subspan(1);
-    OCTAVO_ASSIGN(const ByteTable table, tabulate_all(graph, nodes.front()->output(0), functions));
+  const auto followers = std::span(claim.nodes).subspan(1);
+  if (const KernelDef* kernel = kernel_before(graph, claim.nodes.front(), followers, find)) {
+    const Node& node = *nodes.front();
+    const ValueId y = node.output(0), output = nodes.back()->output(0);
+    if (const auto function = function_of(graph, y, followers)) {
+      OCTAVO_ASSIGN(std::unique_ptr<Step> step,
+                    kernel->create_with_function(graph, node, *function, output));
+      step->kernel = concat(kernel->name, "_function");
+      return step;
+    }
+    OCTAVO_ASSIGN(const ByteTable table, tabulate_all(graph, y, std::span(nodes).subspan(1)));
     OCTAVO_ASSIGN(std::unique_ptr<Step> step,
-                  kernel->create_with_table(graph, *nodes.front(), table, nodes.back()->output(0)));
+                  kernel->create_with_table(graph, node, table, output));
     step->kernel = concat(kernel->name, "_table");
     return step;
   }

@@ -318,7 +318,7 @@ class WinogradStep : public KernelStep {
       call.b = &products_[i];
       call.a.base = reinterpret_cast<const std::byte*>(v);
       call.c = reinterpret_cast<std::byte*>(m);
-      target_.run_f32(call, 0, count, 0, static_cast<int64_t>(call.b->panels.size()));
+      target_.run_float(call, 0, count, 0, static_cast<int64_t>(call.b->panels.size()));
     }
   }
 

@@ -1,22 +1,29 @@
+// Depthwise convolution of f32 and bf16 numbers, in float.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "runtime/kernels/depthwise_f32.cc"
+#define HWY_TARGET_INCLUDE "runtime/kernels/depthwise_float.cc"
+// Rounding to bf16 is an instruction of targets that few kernels are compiled for.
+#undef HWY_DISABLED_TARGETS
+#define HWY_DISABLED_TARGETS HWY_SSSE3
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "runtime/kernels/aligned.h"
+#include "runtime/kernels/bf16-inl.h"
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/depthwise.h"
+#include "runtime/kernels/half.h"
 #include "runtime/kernels/simd-inl.h"
 
-#ifndef OCTAVO_DEPTHWISE_F32_ONCE
-#define OCTAVO_DEPTHWISE_F32_ONCE
+#ifndef OCTAVO_DEPTHWISE_FLOAT_ONCE
+#define OCTAVO_DEPTHWISE_FLOAT_ONCE
 namespace octavo::kernels {
 namespace {
 
-struct DepthwiseF32 {
+struct Depthwise {
   ops::ConvShape shape;  // two dimensions: indices 1 and 2
   int64_t channels = 0;
   AlignedVector<float> weights;  // [taps][channels]
   AlignedVector<float> bias;
   float lo = 0, hi = 0;
+  std::optional<UnaryFunction> function;  // of bf16 results, which have no bounds then
 };
 
 }  // namespace
@@ -31,12 +38,27 @@ struct Taps {
   int64_t y_begin, y_end, x_begin, x_end;
 };
 
+// A vector of channels of each pixel becomes bf16.
+HWY_NOINLINE void end_pixels(const Depthwise& dw, float* sums, int64_t pixels, int64_t channels,
+                             uint16_t* out, int64_t out_step) {
+  const hn::ScalableTag<float> d;
+  constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
+  with_ending(dw.function ? &*dw.function : nullptr, dw.lo, dw.hi, sums, pixels * kLanes,
+              [&](auto fn) OCTAVO_INLINE {
+                for (int64_t p = 0; p < pixels; ++p) {
+                  store(narrow_sums(d, fn(hn::Load(d, sums + p * kLanes))),
+                        Bf16Bits<decltype(d)>(), out + p * out_step,
+                        static_cast<size_t>(channels));
+                }
+              });
+}
+
 // kPixels outputs, all channels. `in` is where the first output's first tap lies (or would lie).
 // kWidth 3 or 5: that kernel width, all its columns; the outputs are as far apart as its taps, so
 // that each input vector is loaded once and used by all outputs it belongs to. kWidth 0: any, and
 // neighbouring outputs.
-template <int kWidth, int kStride, int kPixels, bool kPartial>
-HWY_NOINLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& taps, float* out) {
+template <int kWidth, int kStride, int kPixels, bool kPartial, class T>
+HWY_NOINLINE void pixels(const Depthwise& dw, const T* in, const Taps& taps, T* out) {
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
   constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
@@ -45,9 +67,16 @@ HWY_NOINLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& ta
   const int64_t row_step = window.dilation[1] * dw.shape.in[2] * channels;
   const int64_t column_step = window.dilation[2] * channels;
   const int64_t out_step = kWidth > 0 ? column_step : channels;
-  const auto load = [&](const float* from) OCTAVO_INLINE {
-    if constexpr (kPartial) return hn::LoadN(d, from, static_cast<size_t>(channels));
-    return hn::LoadU(d, from);
+  const auto load = [&](const auto* from) OCTAVO_INLINE {
+    const auto read = [&](auto tag) OCTAVO_INLINE {
+      if constexpr (kPartial) return hn::LoadN(tag, from, static_cast<size_t>(channels));
+      return hn::LoadU(tag, from);
+    };
+    if constexpr (sizeof(*from) == sizeof(float)) {
+      return read(d);
+    } else {
+      return widen_bf16(d, read(Bf16Bits<decltype(d)>()));
+    }
   };
   for (int64_t next = 0; next < channels; next += kLanes) {
     // The last vector overlaps the one before (the same values are written twice).
@@ -56,7 +85,7 @@ HWY_NOINLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& ta
     const V bias = load(dw.bias.data() + c);
     unroll<kPixels>([&](auto p) OCTAVO_INLINE { acc[p] = bias; });
     for (int64_t y = taps.y_begin; y < taps.y_end; ++y) {
-      const float* row = in + y * row_step + c;
+      const T* row = in + y * row_step + c;
       const float* weights = dw.weights.data() + y * window.kernel[2] * channels + c;
       if constexpr (kWidth > 0) {
         V x[(kPixels - 1) * kStride + kWidth];
@@ -77,19 +106,25 @@ HWY_NOINLINE void pixels(const DepthwiseF32& dw, const float* in, const Taps& ta
         }
       }
     }
-    unroll<kPixels>([&](auto p) OCTAVO_INLINE {
-      const V y = hn::Min(hn::Max(acc[p], hn::Set(d, dw.lo)), hn::Set(d, dw.hi));
-      if constexpr (kPartial) {
-        hn::StoreN(y, d, out + p * out_step, static_cast<size_t>(channels));
-      } else {
-        hn::StoreU(y, d, out + p * out_step + c);
-      }
-    });
+    if constexpr (sizeof(T) != sizeof(float)) {
+      alignas(64) float sums[kPixels * kLanes];
+      unroll<kPixels>([&](auto p) OCTAVO_INLINE { hn::Store(acc[p], d, sums + p * kLanes); });
+      end_pixels(dw, sums, kPixels, std::min(channels, kLanes), out + c, out_step);
+    } else {
+      unroll<kPixels>([&](auto p) OCTAVO_INLINE {
+        const V y = hn::Min(hn::Max(acc[p], hn::Set(d, dw.lo)), hn::Set(d, dw.hi));
+        if constexpr (kPartial) {
+          hn::StoreN(y, d, out + p * out_step, static_cast<size_t>(channels));
+        } else {
+          hn::StoreU(y, d, out + p * out_step + c);
+        }
+      });
+    }
   }
 }
 
-template <int kWidth, int kStride, bool kPartial>
-HWY_NOINLINE void row(const DepthwiseF32& dw, const float* image, int64_t out_y, float* out) {
+template <int kWidth, int kStride, bool kPartial, class T>
+HWY_NOINLINE void row(const Depthwise& dw, const T* image, int64_t out_y, T* out) {
   constexpr int kPixels = 4;
   const auto& [shape, channels] = std::tie(dw.shape, dw.channels);
   const auto& window = shape.window;
@@ -101,7 +136,7 @@ HWY_NOINLINE void row(const DepthwiseF32& dw, const float* image, int64_t out_y,
   for (int64_t first = 0; first < apart; ++first) {
     for (int64_t x = first; x < shape.out[2];) {
       const int64_t x0 = x * window.stride[2] - window.pad_begin[2];
-      const float* in = image + (y0 * shape.in[2] + x0) * channels;
+      const T* in = image + (y0 * shape.in[2] + x0) * channels;
       const int64_t last = x0 + reach * window.stride[2] + extent;
       if (x0 >= 0 && last < shape.in[2] && x + reach < shape.out[2]) {
         pixels<kWidth, kStride, kPixels, kPartial>(dw, in, {ys.begin, ys.end, 0, window.kernel[2]},
@@ -117,8 +152,8 @@ HWY_NOINLINE void row(const DepthwiseF32& dw, const float* image, int64_t out_y,
   }
 }
 
-template <bool kPartial>
-HWY_INLINE void choose_row(const DepthwiseF32& dw, const float* image, int64_t out_y, float* out) {
+template <bool kPartial, class T>
+HWY_INLINE void choose_row(const Depthwise& dw, const T* image, int64_t out_y, T* out) {
   const auto& window = dw.shape.window;
   const int64_t stride = window.stride[2];
   const bool any = (window.dilation[2] != 1 && stride != 1) || (kPartial && kSmallCode);
@@ -140,20 +175,31 @@ int64_t row_of(int64_t index, int64_t rows, int64_t dilation) {
   return larger + index / least + index % least * dilation;
 }
 
-void run_depthwise_f32(const DepthwiseF32& dw, const float* x, float* y, int64_t begin,
-                       int64_t end) {
+template <class T>
+HWY_INLINE void run_depthwise(const Depthwise& dw, const T* x, T* y, int64_t begin, int64_t end) {
   const auto& shape = dw.shape;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t n = item / shape.out[1];
-    const float* image = x + n * shape.in[1] * shape.in[2] * dw.channels;
+    const T* image = x + n * shape.in[1] * shape.in[2] * dw.channels;
     const int64_t out_y = row_of(item % shape.out[1], shape.out[1], shape.window.dilation[1]);
-    float* out = y + (n * shape.out[1] + out_y) * shape.out[2] * dw.channels;
+    T* out = y + (n * shape.out[1] + out_y) * shape.out[2] * dw.channels;
     if (dw.channels < static_cast<int64_t>(HWY_LANES(float))) {
       choose_row<true>(dw, image, out_y, out);
     } else {
       choose_row<false>(dw, image, out_y, out);
     }
   }
+}
+
+void run_depthwise_f32(const Depthwise& dw, const std::byte* x, std::byte* y, int64_t begin,
+                       int64_t end) {
+  run_depthwise(dw, reinterpret_cast<const float*>(x), reinterpret_cast<float*>(y), begin, end);
+}
+void run_depthwise_bf16(const Depthwise& dw, const std::byte* x, std::byte* y, int64_t begin,
+                        int64_t end) {
+  if constexpr (kSmallCode) return;
+  run_depthwise(dw, reinterpret_cast<const uint16_t*>(x), reinterpret_cast<uint16_t*>(y), begin,
+                end);
 }
 
 }  // namespace octavo::kernels::HWY_NAMESPACE
@@ -164,52 +210,78 @@ namespace octavo::kernels {
 namespace {
 
 HWY_EXPORT(run_depthwise_f32);
+HWY_EXPORT(run_depthwise_bf16);
 
-class DepthwiseF32Step : public KernelStep {
+class DepthwiseStep : public KernelStep {
  public:
-  DepthwiseF32Step(const PlanGraph& graph, const Node& node, DepthwiseF32 dw)
+  DepthwiseStep(const PlanGraph& graph, const Node& node, Depthwise dw)
       : KernelStep(graph, node), dw_(std::move(dw)) {}
 
   Status run(const StepContext& context) override {
     const auto& out = dw_.shape.out;
     const int64_t macs =
         out[2] * dw_.channels * dw_.shape.window.kernel[1] * dw_.shape.window.kernel[2];
-    const auto* x = input(context, 0).as<const float>();
-    auto* y = context.outputs[0].as<float>();
+    const TensorView x = input(context, 0);
+    auto* y = context.outputs[0].as<std::byte>();
+    const auto run = x.dtype == DType::kF32 ? HWY_DYNAMIC_POINTER(run_depthwise_f32)
+                                            : HWY_DYNAMIC_POINTER(run_depthwise_bf16);
     parallel_for(context.pool, dw_.shape.batch * out[1], 50'000 / macs + 1,
                  [&](int64_t begin, int64_t end) {
-                   HWY_DYNAMIC_DISPATCH(run_depthwise_f32)(dw_, x, y, begin, end);
+                   run(dw_, x.as<const std::byte>(), y, begin, end);
                  });
     return {};
   }
 
  private:
-  DepthwiseF32 dw_;
+  Depthwise dw_;
 };
 
-}  // namespace
+// The elements of a constant of f32 or bf16 numbers.
+AlignedVector<float> floats_of(const Tensor& constant) {
+  AlignedVector<float> values(static_cast<size_t>(constant.elements()));
+  if (constant.dtype() == DType::kF32) {
+    std::ranges::copy(constant.data<float>(), values.begin());
+  } else {
+    widen_row(constant.dtype(), constant.raw(), values.data(), constant.elements());
+  }
+  return values;
+}
 
-[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_f32(const PlanGraph& graph,
-                                                               const Node& node, Layout) {
-  DepthwiseF32 dw;
+[[gnu::cold]] Result<std::unique_ptr<Step>> make(const PlanGraph& graph, const Node& node,
+                                                 const std::optional<UnaryFunction>& function) {
+  Depthwise dw;
   OCTAVO_ASSIGN(dw.shape, conv_shape_of(graph, node));
   OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
   dw.lo = bounds.lo;
   dw.hi = bounds.hi;
+  dw.function = function;
   dw.channels = dw.shape.groups;
   const auto channels = static_cast<size_t>(dw.channels);
-  const auto from = graph.info(node.input(1)).constant.data<float>();
+  const auto from = floats_of(graph.info(node.input(1)).constant);
   const size_t taps = from.size() / channels;
   dw.weights.resize(from.size());
   for (size_t c = 0; c < channels; ++c) {
     for (size_t t = 0; t < taps; ++t) dw.weights[t * channels + c] = from[c * taps + t];
   }
-  dw.bias.assign(channels, 0);
   if (node.input(2) != kNoValue) {
-    const auto bias = graph.info(node.input(2)).constant.data<float>();
-    dw.bias.assign(bias.begin(), bias.end());
+    dw.bias = floats_of(graph.info(node.input(2)).constant);
+  } else {
+    dw.bias.assign(channels, 0);
   }
-  return std::make_unique<DepthwiseF32Step>(graph, node, std::move(dw));
+  return std::make_unique<DepthwiseStep>(graph, node, std::move(dw));
+}
+
+}  // namespace
+
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_float(const PlanGraph& graph,
+                                                                 const Node& node, Layout) {
+  return make(graph, node, {});
+}
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_with_function(
+    const PlanGraph& graph, const Node& node, const UnaryFunction& function, ValueId output) {
+  OCTAVO_ASSIGN(std::unique_ptr<Step> step, make(graph, node, function));
+  step->outputs = {output};
+  return step;
 }
 
 }  // namespace octavo::kernels
