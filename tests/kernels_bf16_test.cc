@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "conv_case.h"
-#include "graph_builder.h"
 #include "kernel_check.h"
+#include "runtime/session.h"
 
 namespace octavo::testing {
 namespace {
@@ -30,6 +30,94 @@ TEST(KernelsBf16Test, Depthwise) {
   for_each_case(60, [](uint32_t seed) {
     check(make_conv(seed, {.depthwise = true, .real = DType::kBF16}), "depthwise_bf16",
           Layout::kPlain, 10);
+  });
+}
+
+// A number that is no part of an output's sum does not reach it, though it is read with one that is:
+// a segment of three channels by one column ends with half a word.
+TEST(KernelsBf16Test, NumbersBesideASegmentDoNotMatter) {
+  for_each_target([] {
+    KernelCase c(1);
+    const ValueId x = c.add_input(DType::kBF16, {1, 3, 5, 6});
+    const ValueId w = c.add_constant(c.random(DType::kBF16, {20, 3, 2, 1}));
+    const ValueId y = c.add_output(DType::kBF16);
+    c.add_node(OpKind::kConv, {x, w}, {y});
+    const auto expected = c.reference();
+    c.data[0].data<BFloat16>()[3 * 6 + 4] = BFloat16(std::numeric_limits<float>::infinity());
+    auto compiled = c.compile();
+    ASSERT_TRUE(expected && compiled && compiled->run());
+    const Tensor actual = (*KernelCase::plain_outputs(*compiled))[0];
+    for (size_t i = 0; i < actual.data<BFloat16>().size(); ++i) {
+      const size_t row = i / 6 % 4, column = i % 6;
+      const bool reads = column == 4 && (row == 2 || row == 3);
+      EXPECT_EQ(std::isfinite(actual.data<BFloat16>()[i]), !reads) << i;
+      if (!reads) {
+        EXPECT_NEAR((*expected)[0].data<BFloat16>()[i], actual.data<BFloat16>()[i], 0.02);
+      }
+    }
+  });
+}
+
+struct Kernels final : Observer {
+  bool wants(ValueId) const override { return false; }
+  Status on_value(ValueId, const TensorView&) override { return {}; }
+  bool wants_time() const override { return true; }
+  void on_step(const StepInfo& info, double) override { names.push_back(info.kernel); }
+  std::vector<std::string> names;
+};
+
+Tensor run(const KernelCase& c, bool reference_only, Kernels& kernels) {
+  auto session =
+      Session::create(std::make_shared<Graph>(c.graph), {.reference_only = reference_only});
+  EXPECT_TRUE(session);
+  const auto outputs = session->run({{c.graph.value(0).name, c.data[0]}}, &kernels);
+  EXPECT_TRUE(outputs) << outputs.error().message;
+  return outputs->front().second;
+}
+
+// A convolution, a function of its results, and perhaps their product: one step, which rounds once
+// where the reference functions round two or three times.
+TEST(KernelsBf16Test, FunctionsBehindConvolutions) {
+  struct Function {
+    OpKind op;
+    std::vector<Attribute> attributes = {};
+  };
+  const Function functions[] = {{OpKind::kSigmoid},
+                                {OpKind::kTanh},
+                                {OpKind::kGelu, {{"approximate", std::string("tanh")}}},
+                                {OpKind::kLeakyRelu, {{"alpha", 0.25f}}},
+                                {OpKind::kHardSigmoid, {{"alpha", 0.2f}, {"beta", 0.4f}}},
+                                {OpKind::kElu, {{"alpha", 1.5f}}}};
+  for_each_target([&] {
+    for (const Function& function : functions) {
+      for (const bool depthwise : {false, true}) {
+        for (const bool times_x : {false, true}) {
+          SCOPED_TRACE(concat(op_name(function.op), depthwise, times_x));
+          KernelCase c(5);
+          const auto value = [&] {
+            const ValueId id = c.add_output(DType::kBF16);
+            c.graph.outputs.pop_back();
+            return id;
+          };
+          const ValueId x = c.add_input(DType::kBF16, {1, 21, 7, 9});
+          const Shape weights = depthwise ? Shape{21, 1, 3, 3} : Shape{70, 21, 3, 3};
+          const ValueId w = c.add_constant(c.random(DType::kBF16, weights));
+          const ValueId sums = value(), gate = value(), y = value();
+          c.add_node(OpKind::kConv, {x, w}, {sums}).set("group", int64_t{depthwise ? 21 : 1});
+          c.add_node(function.op, {sums}, {gate}).attributes = function.attributes;
+          if (times_x) c.add_node(OpKind::kMul, {gate, sums}, {y});
+          c.graph.outputs = {times_x ? y : gate};
+          Kernels fast, slow;
+          const Tensor actual = run(c, false, fast), expected = run(c, true, slow);
+          EXPECT_TRUE(std::ranges::contains(
+              fast.names, depthwise ? "depthwise_bf16_function" : "conv_bf16_function"));
+          for (size_t i = 0; i < actual.data<BFloat16>().size(); ++i) {
+            const float e = expected.data<BFloat16>()[i];
+            ASSERT_NEAR(e, actual.data<BFloat16>()[i], std::abs(e) * 0x1p-5f + 1e-2f) << i;
+          }
+        }
+      }
+    }
   });
 }
 

@@ -393,19 +393,25 @@ bool depthwise_int8(const PlanGraph& graph, const Node& node) {
          conv_is_int8(graph, node);
 }
 
+// conv_is_bf16() is never true where code is small.
+template <class Create>
+constexpr Create* unless_small(Create* create) {
+  return kSmallCode ? nullptr : create;
+}
+
 constexpr ClaimLayout kNhwc = ClaimLayout::kChannelsLast;
 constexpr KernelDef kKernels[] = {
     {"depthwise_int8", OpKind::kConv, kNhwc, depthwise_int8, make_depthwise_int8, kExact,
      make_depthwise_int8_with_table},
     {"depthwise_f32", OpKind::kConv, kNhwc, depthwise_f32, make_depthwise_float},
     {"depthwise_bf16", OpKind::kConv, kNhwc, depthwise_bf16, make_depthwise_float, false, nullptr,
-     make_depthwise_with_function},
+     unless_small(make_depthwise_with_function)},
     {"conv_int8", OpKind::kConv, kNhwc, conv_is_int8, ConvStep::create_int8, kExact,
      ConvStep::create_with_table},
     {"conv_winograd", OpKind::kConv, kNhwc, conv_is_winograd, make_conv_winograd},
     {"conv_f32", OpKind::kConv, kNhwc, conv_is_f32, ConvStep::create_f32},
-    {"conv_bf16", OpKind::kConv, kNhwc, conv_is_bf16, ConvStep::create_bf16, false, nullptr,
-     ConvStep::create_with_function},
+    {"conv_bf16", OpKind::kConv, kNhwc, conv_is_bf16, unless_small(ConvStep::create_bf16), false,
+     nullptr, unless_small(ConvStep::create_with_function)},
 };
 
 }  // namespace

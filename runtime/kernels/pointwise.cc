@@ -10,6 +10,7 @@
 #include "runtime/kernels/elementwise.h"
 #include "runtime/kernels/half.h"
 #include "runtime/kernels/kernel_step.h"
+#include "runtime/kernels/requantize_ending.h"
 #include "runtime/readers.h"
 
 namespace octavo::kernels {
@@ -301,9 +302,10 @@ constexpr auto kRows = [] {
   return rows;
 }();
 
-// What the nodes make of `source`, if that is f(x) or x * f(x).
+// What the nodes make of `source`, if that is f(x) or x * f(x) and kernels end with it.
 std::optional<UnaryFunction> function_of(const PlanGraph& graph, ValueId source,
                                          std::span<const NodeId> nodes) {
+  if constexpr (kSmallCode) return {};
   const Node& first = graph.graph.node(nodes[0]);
   if (nodes.size() > 2 || !is_unary_f32(graph, first)) return {};
   const UnaryParams params = *unary_params(graph, first);
