@@ -13,7 +13,7 @@ struct ConvOptions {
   bool depthwise = false;
   bool f32_output = false;
   bool winograd = false;
-  bool colours = false;  // 3x3 on three channels, as first layers
+  bool colours = false;      // 3x3 on three channels, as first layers
   DType real = DType::kF32;  // of what is not int8
 };
 

@@ -1,5 +1,6 @@
 // Kernels against their operators' reference functions: integers to the byte, floats to 1e-5 of the
-// largest output, bf16 to their last place; and tests repeated on every SIMD target that this machine has.
+// largest output, bf16 to their last place; and tests repeated on every SIMD target that this
+// machine has.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -33,8 +33,8 @@ TEST(KernelsBf16Test, Depthwise) {
   });
 }
 
-// A number that is no part of an output's sum does not reach it, though it is read with one that is:
-// a segment of three channels by one column ends with half a word.
+// A number that is no part of an output's sum does not reach it, though it is read with one that
+// is: a segment of three channels by one column ends with half a word.
 TEST(KernelsBf16Test, NumbersBesideASegmentDoNotMatter) {
   for_each_target([] {
     KernelCase c(1);

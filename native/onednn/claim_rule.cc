@@ -17,7 +17,8 @@
 //  - f32 of 3x3 taps, where the portable kernel is Winograd's (runtime/kernels/winograd.h): 1.05 to
 //    1.6 times as fast as oneDNN while its weights, 144 bytes for a filter of a channel, stay in
 //    half an L2 (an EPYC with AVX-512: 590 kB; with 1.3 MB 0.75 times).
-//  - bf16 with AMX: as int8 (its own layers were not measured one by one). Without, on the EPYC (Zen
+//  - bf16 with AMX: as int8 (its own layers were not measured one by one). Without, on the EPYC
+//  (Zen
 //    5, AVX512_BF16): the same speed within 3 %, and 1.2 to 1.7 times slower where x * sigmoid(x)
 //    follows, with results that a Concat copies, and depthwise.
 //  - A product with one row reads each weight once: nothing is gained by tiles. One whose left side
@@ -47,10 +48,8 @@ struct Rule {
 constexpr int64_t kWinogradWeightBytes = 1 << 20;
 constexpr int64_t kAny = 1 << 30;
 constexpr Rule kRules[] = {
-    {Kind::kInt8, false, true, 1'000'000, 8, kAny},
-    {Kind::kInt8, true, false, 50'000, 1, 16},
-    {Kind::kFloat, false, true, 1'500'000, 1, kAny},
-    {Kind::kFloat, true, true, 250'000, 1, kAny},
+    {Kind::kInt8, false, true, 1'000'000, 8, kAny},  {Kind::kInt8, true, false, 50'000, 1, 16},
+    {Kind::kFloat, false, true, 1'500'000, 1, kAny}, {Kind::kFloat, true, true, 250'000, 1, kAny},
     {Kind::kBf16, false, true, 1'000'000, 8, kAny},
 };
 
@@ -85,9 +84,7 @@ bool pays(const PlanGraph& graph, const Node& node) {
   if (node.kind == OpKind::kGemm && node.get_int("transA") != 0) return true;
   const TensorInfo& w = graph.info(node.input(1));
   const Shape& y = graph.info(node.output(0)).shape;
-  const Kind kind = own_bf16                 ? Kind::kBf16
-                    : x.dtype == DType::kF32 ? Kind::kFloat
-                                             : Kind::kInt8;
+  const Kind kind = own_bf16 ? Kind::kBf16 : x.dtype == DType::kF32 ? Kind::kFloat : Kind::kInt8;
   int64_t terms, in_channels, out_channels;  // of each sum
   bool depthwise = false;
   if (node.kind == OpKind::kConv) {

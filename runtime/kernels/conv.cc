@@ -189,8 +189,7 @@ class ConvStep : public KernelStep {
   ConvStep(const PlanGraph& graph, const Node& node, const ConvShape& shape,
            const GemmTarget& target, const std::optional<Int8Form>& form)
       : KernelStep(graph, node), shape_(shape), target_(target), form_(form) {
-    element_bytes_ =
-        form ? form->element_bytes() : dtype_bytes(graph.info(node.input(0)).dtype);
+    element_bytes_ = form ? form->element_bytes() : dtype_bytes(graph.info(node.input(0)).dtype);
     const int64_t channels = shape.groups * shape.in_channels;
     pixel_bytes_ = channels * element_bytes_;
     in_pixel_bytes_ = form ? channels : pixel_bytes_;

@@ -46,9 +46,8 @@ HWY_NOINLINE void end_pixels(const Depthwise& dw, float* sums, int64_t pixels, i
   with_ending(dw.function ? &*dw.function : nullptr, dw.lo, dw.hi, sums, pixels * kLanes,
               [&](auto fn) OCTAVO_INLINE {
                 for (int64_t p = 0; p < pixels; ++p) {
-                  store(narrow_sums(d, fn(hn::Load(d, sums + p * kLanes))),
-                        Bf16Bits<decltype(d)>(), out + p * out_step,
-                        static_cast<size_t>(channels));
+                  store(narrow_sums(d, fn(hn::Load(d, sums + p * kLanes))), Bf16Bits<decltype(d)>(),
+                        out + p * out_step, static_cast<size_t>(channels));
                 }
               });
 }
@@ -225,10 +224,9 @@ class DepthwiseStep : public KernelStep {
     auto* y = context.outputs[0].as<std::byte>();
     const auto run = x.dtype == DType::kF32 ? HWY_DYNAMIC_POINTER(run_depthwise_f32)
                                             : HWY_DYNAMIC_POINTER(run_depthwise_bf16);
-    parallel_for(context.pool, dw_.shape.batch * out[1], 50'000 / macs + 1,
-                 [&](int64_t begin, int64_t end) {
-                   run(dw_, x.as<const std::byte>(), y, begin, end);
-                 });
+    parallel_for(
+        context.pool, dw_.shape.batch * out[1], 50'000 / macs + 1,
+        [&](int64_t begin, int64_t end) { run(dw_, x.as<const std::byte>(), y, begin, end); });
     return {};
   }
 

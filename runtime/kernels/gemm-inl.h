@@ -74,13 +74,15 @@ HWY_INLINE void run_tile(const GemmCall& call, const Panel& panel, const std::by
 }
 
 // Calls step(a, i, sum) for the words i of each segment of A, where a[r] + i is row r's, and of the
-// tail. `sum`: which of kSums the word belongs to, a constant; HalfWord if only its first half does.
+// tail. `sum`: which of kSums the word belongs to, a constant; HalfWord if only its first half
+// does.
 struct HalfWord : std::integral_constant<int, 0> {};
 template <bool kHalves, int kRows, int kSums, class Step>
 HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows,
                               [[maybe_unused]] int64_t row, const Step& step) {
   const PackedWeights& packed = *call.b;
-  const auto steps = static_cast<ptrdiff_t>(packed.steps - (kHalves && packed.ends_with_half ? 1 : 0));
+  const auto steps =
+      static_cast<ptrdiff_t>(packed.steps - (kHalves && packed.ends_with_half ? 1 : 0));
   for (int64_t s = 0; s < packed.segments; ++s) {
     // Loaded again for each segment: as pointers that are kept, more of them than there are general
     // registers, GCC moves them through vector registers, where they wait for the sums.
@@ -114,8 +116,8 @@ HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows
 }
 
 // The sums of a tile of kRows rows and of kVectors vectors of the panel, from the `first` on, in
-// sums[0]. Product has the types Word, of a step's word of A and of its lanes of B, and Sum; start(),
-// what the sums of the panels' positions begin with; and accumulate(d, x, w, sums).
+// sums[0]. Product has the types Word, of a step's word of A and of its lanes of B, and Sum;
+// start(), what the sums of the panels' positions begin with; and accumulate(d, x, w, sums).
 template <class Product, int kRows, int kVectors, int kSums, class V>
 HWY_INLINE void sum_tile(const GemmCall& call, const Panel& panel, int64_t first,
                          const std::byte* const* rows, int64_t row,

@@ -43,10 +43,10 @@ struct Panel {
 struct PackedWeights {
   int64_t columns = 0;
   int64_t segments = 0;
-  int64_t steps = 0;         // inner steps in a segment: 32-bit words of A
-  int64_t rest = 0;          // bytes of each segment behind these: they make up the tails
+  int64_t steps = 0;            // inner steps in a segment: 32-bit words of A
+  int64_t rest = 0;             // bytes of each segment behind these: they make up the tails
   bool ends_with_half = false;  // bf16: the last word of a segment has one element, not two
-  int64_t lanes = 0;         // 32-bit lanes in a vector
+  int64_t lanes = 0;            // 32-bit lanes in a vector
   bool interleaved = false;  // columns are permuted such that narrowing packs restore their order
   std::vector<Panel> panels;
   PackedBlock data;  // per panel: [words()][vectors * lanes], 32 bits each
@@ -93,7 +93,7 @@ struct GemmCall {
   RequantizeEnding ending = RequantizeEnding::kFull;  // without residual
   ByteRange bytes;
   const UnaryFunction* function = nullptr;  // of bf16 results, after the bounds; nullptr: none
-  const uint8_t* table = nullptr;  // 8-bit results y become table[y]; nullptr: they stay
+  const uint8_t* table = nullptr;           // 8-bit results y become table[y]; nullptr: they stay
 };
 
 /// Computes rows [row_begin, row_end) of panels [panel_begin, panel_end).

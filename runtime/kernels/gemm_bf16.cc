@@ -72,14 +72,18 @@ struct Bf16Tile {
     const Bf16Bits<decltype(d)> d16;
     const int64_t columns = std::min(width, call.b->columns - panel.column);
     const auto at = [&](auto* base, int64_t stride, int64_t r) OCTAVO_INLINE {
-      return reinterpret_cast<std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(base)>>, const uint16_t, uint16_t>*>(base + (row + r) * stride) + panel.column;
+      return reinterpret_cast<
+                 std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(base)>>,
+                                    const uint16_t, uint16_t>*>(base + (row + r) * stride) +
+             panel.column;
     };
     if (call.residual != nullptr) {
       for (int64_t r = 0; r < count; ++r) {
         const uint16_t* residual = at(call.residual, call.residual_stride, r);
         float* x = sums + r * width;
         for_each_vector(d, columns, [&](int64_t i, size_t n) OCTAVO_INLINE {
-          hn::Store(hn::Add(hn::Load(d, x + i), widen_bf16(d, load(d16, residual + i, n))), d, x + i);
+          hn::Store(hn::Add(hn::Load(d, x + i), widen_bf16(d, load(d16, residual + i, n))), d,
+                    x + i);
         });
       }
     }

@@ -326,11 +326,10 @@ const KernelDef* kernel_before(const PlanGraph& graph, NodeId id, std::span<cons
   const KernelDef* kernel = find(graph, node);
   if (kernel == nullptr) return nullptr;
   const ValueId y = node.output(0);
-  const bool ends = int8_params(graph, y) != nullptr
-                        ? kernel->create_with_table != nullptr
-                        : kernel->create_with_function != nullptr &&
-                              node.get_string("activation").empty() &&
-                              function_of(graph, y, nodes).has_value();
+  const bool ends = int8_params(graph, y) != nullptr ? kernel->create_with_table != nullptr
+                                                     : kernel->create_with_function != nullptr &&
+                                                           node.get_string("activation").empty() &&
+                                                           function_of(graph, y, nodes).has_value();
   return ends ? kernel : nullptr;
 }
 
