@@ -12,6 +12,7 @@
 #include "kernel_case.h"
 #include "native/onednn/device.h"
 #include "runtime/session.h"
+#include "tests/random_loader.h"
 
 namespace octavo::testing {
 namespace {
@@ -145,6 +146,99 @@ TEST(OneDnn, MatMul) {
                  {c.add_output(DType::kF32)});
     }
     expect_same(c);
+  }
+}
+
+// Sequences and volumes.
+TEST(OneDnn, ConvInOtherDimensions) {
+  for (const int rank : {1, 3}) {
+    for (const bool int8 : {false, true}) {
+      SCOPED_TRACE(concat(rank, "-D", int8 ? " int8" : " f32"));
+      KernelCase c(7);
+      Shape x{2, 16}, w{24, 16};
+      for (int d = 0; d < rank; ++d) {
+        x.push_back(9 - d);
+        w.push_back(3);
+      }
+      const ValueId output =
+          int8 ? c.add_output(DType::kU8, c.quant(3, 120)) : c.add_output(DType::kF32);
+      const DType in = int8 ? DType::kU8 : DType::kF32, weights = int8 ? DType::kI8 : DType::kF32;
+      const auto quant = [&](float scale, int32_t zero) {
+        return int8 ? c.quant(scale, zero) : std::shared_ptr<const QuantParams>();
+      };
+      Node& node = c.add_node(OpKind::kConv,
+                              {c.add_input(in, x, quant(0.02f, 7)),
+                               c.add_constant(c.random(weights, w), quant(0.01f, 0))},
+                              {output});
+      const auto size = static_cast<size_t>(rank);
+      node.set("pads", std::vector<int64_t>(2 * size, 1));
+      node.set("strides", std::vector<int64_t>(size, 2));
+      expect_same(c);
+    }
+  }
+}
+
+// Of a float graph's values in bf16: oneDNN computes them where the CPU does, like the portable
+// kernels but for the last bits.
+void expect_half(const Graph& graph, OpKind op) {
+  const Model model(std::make_shared<const Graph>(graph));
+  const auto half = quantize_model(model, MixedPrecisionConfig(), nullptr);
+  ASSERT_TRUE(half) << half.error().to_string();
+  const NamedTensors feeds = **RandomLoader(graph, 1).next();
+  std::vector<Tensor> outputs;
+  for (const bool onednn : {false, true}) {
+    SessionOptions options;
+    if (onednn) options.backends.push_back(make_onednn_backend());
+    auto session = half->model.create_session(options);
+    ASSERT_TRUE(session) << session.error().to_string();
+    Kernels kernels;
+    const auto ran = session->run(feeds, &kernels);
+    ASSERT_TRUE(ran) << ran.error().to_string();
+    outputs.push_back(ran->front().second);
+    EXPECT_EQ(std::ranges::count(kernels.backends, "onednn"),
+              onednn && onednn::cpu_device()->computes_in(DType::kBF16) ? 1 : 0);
+  }
+  const auto a = outputs[0].data<float>(), b = outputs[1].data<float>();
+  ASSERT_EQ(a.size(), b.size());
+  float largest = 0;
+  for (const float x : a) largest = std::max(largest, std::fabs(x));
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_NEAR(a[i], b[i], largest / 200) << op_name(op) << ", element " << i;
+  }
+}
+
+TEST(OneDnn, ProductsOfComputedHalves) {
+  for (const Shape& left : {Shape{2, 3, 9, 40}, Shape{1, 3, 9, 40}}) {
+    GraphBuilder b;
+    const ValueId x = b.input("x", left), y = b.input("y", {2, 3, 40, 24});
+    expect_half(b.output(b.node(OpKind::kMatMul, {x, y}, "product")).build(), OpKind::kMatMul);
+  }
+}
+
+TEST(OneDnn, TransposedConvolutionsOfHalves) {
+  using Ints = std::vector<int64_t>;
+  const struct {
+    Shape x, w;
+    std::vector<Attribute> attributes;
+  } cases[] = {
+      {{2, 8, 11}, {8, 6, 4}, {{"strides", Ints{2}}}},
+      {{1, 8, 7, 9},
+       {8, 16, 3, 3},
+       {{"strides", Ints{2, 2}}, {"pads", Ints{1, 1, 1, 1}}, {"output_padding", Ints{1, 1}}}},
+      {{2, 8, 7, 9}, {8, 5, 3, 2}, {{"group", int64_t{2}}, {"dilations", Ints{2, 1}}}},
+      {{1, 4, 5, 4},
+       {4, 3, 4, 4},
+       {{"strides", Ints{2, 3}}, {"auto_pad", std::string("SAME_UPPER")}}},
+      {{1, 4, 3, 4, 5}, {4, 6, 2, 3, 3}, {{"pads", Ints{0, 1, 1, 0, 0, 1}}}},
+  };
+  for (const auto& [x, w, attributes] : cases) {
+    SCOPED_TRACE(w.to_string());
+    GraphBuilder b;
+    const int64_t group = attributes[0].name == "group" ? 2 : 1;
+    const ValueId y =
+        b.node(OpKind::kConvTranspose,
+               {b.input("x", x), b.random("w", w), b.random("b", {w[1] * group})}, "y", attributes);
+    expect_half(b.output(y).build(), OpKind::kConvTranspose);
   }
 }
 

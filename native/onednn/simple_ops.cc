@@ -1,6 +1,6 @@
-// Operators that are one primitive and nothing else: pooling, sums and products of half-precision
-// values, which the portable backend would widen to float32 and round again; functions, softmax and
-// layer normalization of float32.
+// Operators that are one primitive and nothing else: pooling, sums, products and matrix products of
+// half-precision values, which the portable backend would widen to float32 and round again;
+// functions, softmax and layer normalization of float32.
 #include <algorithm>
 
 #include "native/onednn/epilogue.h"
@@ -119,6 +119,32 @@ Result<std::unique_ptr<Step>> create_binary(const PlanGraph& graph, const Node& 
   });
 }
 
+// Of two computed tensors, whose leading dimensions oneDNN broadcasts as numpy does.
+bool supports_product(const PlanGraph& graph, const Node& node) {
+  const ValueId a = node.input(0), b = node.input(1);
+  return is_native_half(graph, a) && is_native_half(graph, b) &&
+         graph.info(a).dtype == graph.info(b).dtype &&
+         graph.info(a).dtype == graph.info(node.output(0)).dtype &&
+         graph.info(a).shape.rank() >= 2 &&
+         graph.info(a).shape.rank() == graph.info(b).shape.rank() &&
+         graph.info(a).shape.elements() > 0 && graph.info(node.output(0)).shape.elements() > 0;
+}
+
+Result<std::unique_ptr<Step>> create_product(const PlanGraph& graph, const Node& node, Layout) {
+  return guarded(node, [&]() -> Result<std::unique_ptr<Step>> {
+    const auto desc = [&](ValueId id) {
+      return desc_of(graph.info(id).shape, graph.info(id).dtype, Layout::kPlain);
+    };
+    const auto a = desc(node.input(0)), b = desc(node.input(1)), y = desc(node.output(0));
+    const dnnl::matmul::primitive_desc description(current_device()->engine(), a, b, y,
+                                                   user_scratchpad());
+    return make_step(
+        node, dnnl::matmul(description), description.scratchpad_desc(),
+        {{DNNL_ARG_SRC, false, 0, a}, {DNNL_ARG_WEIGHTS, false, 1, b}, {DNNL_ARG_DST, true, 0, y}},
+        description.impl_info_str());
+  });
+}
+
 bool is_f32_of_one_input(const PlanGraph& graph, const Node& node) {
   const ValueId x = node.input(0);
   return kernels::is_f32(graph, x) && kernels::is_f32(graph, node.output(0)) &&
@@ -216,6 +242,7 @@ const PrimitiveDef kRows[] = {
     {"average_pool", OpKind::kAveragePool, ClaimLayout::kChannelsLast, supports_pool, create_pool},
     {"average_pool", OpKind::kGlobalAveragePool, ClaimLayout::kChannelsLast, supports_pool,
      create_pool},
+    {"product", OpKind::kMatMul, ClaimLayout::kPlain, supports_product, create_product},
     {"add", OpKind::kAdd, ClaimLayout::kFollow, supports_binary, create_binary},
     {"mul", OpKind::kMul, ClaimLayout::kFollow, supports_binary, create_binary},
 };
