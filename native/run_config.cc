@@ -32,6 +32,10 @@ std::span<const RunConfig::Field> RunConfig::fields() {
        .text = &RunConfig::hint,
        .choices = {"latency", "throughput"},
        .everywhere = false},
+      {.name = "batch",
+       .help = "Requests that hint throughput joins in one run, if the model's batch is open",
+       .number = &RunConfig::batch,
+       .everywhere = false},
       {.name = "weight_cache",
        .help = "File that keeps the weights in the kernels' order from one session to the next and "
                "for all processes; made if it is missing or is another model's",
@@ -57,6 +61,10 @@ Status RunConfig::validate() const {
       return fail(ErrorCode::kInvalidArgument, field.name, " is '", value, "'; it must be one of ",
                   choices);
     }
+  }
+  if (batch > 1 && hint != "throughput") {
+    return fail(ErrorCode::kInvalidArgument, "batch is ", batch,
+                ", but requests run one at a time; it needs hint throughput");
   }
   if (device == "gpu" && backend == "portable") {
     return fail(ErrorCode::kInvalidArgument,

@@ -15,6 +15,7 @@ struct RunConfig {
   std::string device = "auto";
   int threads = 0;
   std::string hint = "latency";
+  int batch = 1;
   std::string weight_cache;  // a file's name
 
   /// One option of the struct, listed once: flags and JSON keys follow from it.

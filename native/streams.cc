@@ -1,5 +1,6 @@
 #include "native/streams.h"
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <thread>
@@ -9,10 +10,14 @@
 namespace octavo {
 
 Result<Streams> Streams::create(const Model& model, const SessionOptions& options, int threads,
-                                PerformanceHint hint) {
+                                PerformanceHint hint, int batch) {
   const int cores = threads > 0 ? threads : available_cores();
   const bool many = hint == PerformanceHint::kThroughput;
   Streams streams;
+  if (batch > 1) {
+    OCTAVO_ASSIGN(streams.joint_, Batch::of(model));
+    streams.batch_ = batch;
+  }
   for (int i = 0; i < (many ? cores : 1); ++i) {
     SessionOptions own = options;
     own.pool = make_thread_pool(many ? 1 : cores);
@@ -28,14 +33,31 @@ Status Streams::run(int64_t count, const std::function<Result<NamedTensors>(int6
   std::mutex mutex;  // of `done` and `status`
   Status status;
   const auto serve = [&](Session& session) {
-    const auto one = [&](int64_t i) -> Status {
-      OCTAVO_ASSIGN(const NamedTensors feeds, feed(i));
-      OCTAVO_ASSIGN(NamedTensors outputs, session.run(feeds));
+    const auto some = [&](int64_t first, int64_t last) -> Status {
+      std::vector<NamedTensors> feeds, results;
+      for (int64_t i = first; i < last; ++i) {
+        OCTAVO_ASSIGN(feeds.emplace_back(), feed(i));
+      }
+      std::optional<NamedTensors> joined;
+      if (feeds.size() > 1) {
+        OCTAVO_ASSIGN(joined, joint_->join(feeds));
+      }
+      if (joined) {
+        OCTAVO_ASSIGN(const NamedTensors outputs, session.run(*joined));
+        OCTAVO_ASSIGN(results, joint_->split(outputs, feeds));
+      } else {
+        for (const NamedTensors& request : feeds) {
+          OCTAVO_ASSIGN(results.emplace_back(), session.run(request));
+        }
+      }
       const std::lock_guard lock(mutex);
-      return status ? done(i, std::move(outputs)) : Status();
+      for (int64_t i = first; status && i < last; ++i) {
+        OCTAVO_TRY(done(i, std::move(results[static_cast<size_t>(i - first)])));
+      }
+      return {};
     };
-    for (int64_t i = next++; i < count; i = next++) {
-      if (Status ran = one(i); !ran) {
+    for (int64_t i = next.fetch_add(batch_); i < count; i = next.fetch_add(batch_)) {
+      if (Status ran = some(i, std::min(i + batch_, count)); !ran) {
         const std::lock_guard lock(mutex);
         if (status) status = std::move(ran);
         next = count;

@@ -212,5 +212,67 @@ TEST(Streams, GiveEveryRequestItsResult) {
   EXPECT_EQ(failed.error().code, ErrorCode::kCancelled);
 }
 
+// Inputs and outputs have the batch at different places, or not at all.
+TEST(Streams, JoinRequests) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {kUnknownDim, 4}), factor = b.input("factor", {1});
+  const ValueId state = b.input("state", {2, kUnknownDim, 3});
+  const ValueId product = b.node(OpKind::kMatMul, {x, b.random("w", {4, 5})}, "product");
+  const ValueId y = b.node(OpKind::kMul, {product, factor}, "y");
+  const ValueId next = b.node(OpKind::kTanh, {state}, "next");
+  const Model model(std::make_shared<const Graph>(b.output(y).output(next).build()));
+  constexpr int64_t kRequests = 23;
+  const auto feed = [](int64_t i) -> Result<NamedTensors> {
+    const std::string seed = std::to_string(i);
+    const int64_t batch = i % 3 + 1;
+    NamedTensors feeds;
+    feeds.emplace_back("x", GraphBuilder::random_tensor("x" + seed, {batch, 4}));
+    // Requests that differ in what they share are run one by one.
+    feeds.emplace_back("factor", Tensor::of<float>({1}, {i < 12 ? 2.0f : static_cast<float>(i)}));
+    feeds.emplace_back("state", GraphBuilder::random_tensor("state" + seed, {2, batch, 3}));
+    return feeds;
+  };
+  auto session = model.create_session();
+  ASSERT_TRUE(session) << session.error().to_string();
+  auto streams = Streams::create(model, {}, 2, PerformanceHint::kThroughput, 4);
+  ASSERT_TRUE(streams) << streams.error().to_string();
+  int64_t done = 0;
+  const Status ran = streams->run(kRequests, feed, [&](int64_t i, const NamedTensors& outputs) {
+    const auto expected = session->run(*feed(i));
+    EXPECT_TRUE(expected) << expected.error().to_string();
+    for (size_t k = 0; k < 2; ++k) {
+      const Tensor &actual = outputs[k].second, &wanted = (*expected)[k].second;
+      EXPECT_EQ(outputs[k].first, (*expected)[k].first);
+      EXPECT_EQ(actual.shape(), wanted.shape());
+      for (size_t e = 0; e < actual.data<const float>().size(); ++e) {
+        EXPECT_NEAR(actual.data<const float>()[e], wanted.data<const float>()[e], 1e-5);
+      }
+    }
+    ++done;
+    return Status();
+  });
+  ASSERT_TRUE(ran) << ran.error().to_string();
+  EXPECT_EQ(done, kRequests);
+
+  // All of them in one run.
+  const auto batch = Batch::of(model);
+  ASSERT_TRUE(batch) << batch.error().to_string();
+  const std::vector<NamedTensors> requests = {*feed(0), *feed(1), *feed(2)};
+  const auto joined = batch->join(requests);
+  ASSERT_TRUE(joined && joined->has_value());
+  EXPECT_EQ((**joined)[0].second.shape(), Shape({6, 4}));
+  EXPECT_EQ((**joined)[1].second.shape(), Shape({1}));
+  EXPECT_EQ((**joined)[2].second.shape(), Shape({2, 6, 3}));
+  const std::vector<NamedTensors> others = {*feed(0), *feed(20)};
+  EXPECT_FALSE(batch->join(others)->has_value());
+
+  const Model fixed(std::make_shared<const Graph>(network()));
+  const auto refused = Streams::create(fixed, {}, 2, PerformanceHint::kThroughput, 4);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_FALSE(RunConfig::from_json(R"({"batch": 4})"));
+  EXPECT_TRUE(RunConfig::from_json(R"({"batch": 4, "hint": "throughput"})"));
+}
+
 }  // namespace
 }  // namespace octavo

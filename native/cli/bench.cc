@@ -226,28 +226,30 @@ Result<int> bench_throughput(const Options& options) {
   OCTAVO_ASSIGN(const LoadedModel loaded, load_model(options.model));
   OCTAVO_ASSIGN(const NamedTensors inputs, make_inputs(loaded.model.graph(), options));
   OCTAVO_ASSIGN(Streams streams, Streams::create(loaded.model, run_options, options.run.threads,
-                                                 PerformanceHint::kThroughput));
+                                                 PerformanceHint::kThroughput, options.run.batch));
   const auto feed = [&](int64_t) -> Result<NamedTensors> { return inputs; };
   const auto ignore = [](int64_t, const NamedTensors&) -> Status { return {}; };
   const auto count = static_cast<int64_t>(streams.size());
-  OCTAVO_TRY(streams.run(options.warmup * count, feed, ignore));
+  const int64_t each = std::max(options.run.batch, 1), runs = options.runs * count * each;
+  OCTAVO_TRY(streams.run(options.warmup * count * each, feed, ignore));
   const auto start = std::chrono::steady_clock::now();
-  OCTAVO_TRY(streams.run(options.runs * count, feed, ignore));
+  OCTAVO_TRY(streams.run(runs, feed, ignore));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  const double rate = static_cast<double>(options.runs * count) / seconds.count();
+  const double rate = static_cast<double>(runs) / seconds.count();
   print_problems(loaded.model.graph(), options.run, run_options);
   if (options.json) {
     print_json({{"model", options.model},
                 {"backend", options.run.backend},
                 {"streams", count},
-                {"runs", options.runs * count},
+                {"batch", each},
+                {"runs", runs},
                 {"requests_per_second", rate},
                 {"peak_rss_mb", peak_rss_mb()}});
     return 0;
   }
-  Table table({"model", "backend", "streams", "runs", "requests a second"});
-  table.add({options.model, options.run.backend, std::to_string(count),
-             std::to_string(options.runs * count), format_number(rate, 1)});
+  Table table({"model", "backend", "streams", "batch", "requests", "requests a second"});
+  table.add({options.model, options.run.backend, std::to_string(count), std::to_string(each),
+             std::to_string(runs), format_number(rate, 1)});
   table.print();
   return 0;
 }
@@ -343,7 +345,7 @@ Verb add_bench(CLI::App& app) {
   verb->add_option("--input", options->inputs, "NAME=FILE.npy instead of random numbers");
   verb->add_option("--seed", options->seed, "Of the random inputs")->capture_default_str();
   verb->add_flag("--per-op", options->per_op, "Also the time of each step");
-  add_run_options(*verb, options->run, {"hint", "weight_cache"});
+  add_run_options(*verb, options->run, {"hint", "batch", "weight_cache"});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return bench(*options); }};
 }
