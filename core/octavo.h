@@ -113,6 +113,8 @@ class CalibrationStore {
 struct QuantizeOptions {
   ProgressFn progress = {};
   std::shared_ptr<ThreadPool> pool = nullptr;
+  /// What compare() asks before the portable backend. Calibration is the portable one's.
+  std::vector<std::shared_ptr<Backend>> backends = {};
   /// The quantized file is the same bytes on every machine: floats are summed in one fixed order,
   /// without fused multiply-add (make_deterministic_backend).
   bool deterministic = false;

@@ -247,7 +247,9 @@ TEST_F(Cli, BenchReportsLatency) {
 TEST_F(Cli, SaysWhatIsEmulated) {
   ASSERT_EQ(run("quantize @m.octavo --dtype bf16 -o @half.onnx").exit_code, 0);
   const std::string bench = "bench @half.onnx --runs 1 --backend ";
-  EXPECT_NE(run(bench + "portable").err.find("emulates"), std::string::npos);
+  const Ran emulated = run(bench + "portable --per-op");
+  EXPECT_NE(emulated.err.find("emulates"), std::string::npos) << emulated.err;
+  EXPECT_NE(emulated.out.find("in f32: "), std::string::npos) << emulated.out;
   EXPECT_EQ(run("bench @m.octavo --runs 1").err, "");
   ASSERT_EQ(::setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1), 0);
   const Ran without = run("quantize @m.octavo --dtype bf16 -o @half.onnx --explain");
@@ -272,6 +274,7 @@ TEST_F(Cli, WrongUsageIsExitCode2) {
   expect_failure("quantize @m.octavo --data @data.npy -o @out.octavo --set-local fc=act_dtpe:fp32",
                  2, "did you mean 'act_dtype'");
   expect_failure("bench @m.octavo --shape 1xx4", 2, "1xx4");
+  expect_failure("verify @m.octavo --model @m.octavo --backend itex", 2, "--backend");
   expect_failure("eval @m.octavo --data @data.npy --limit -1", 2, "no whole number from 0 on");
   expect_failure("autotune @m.octavo --data @data.npy -o @m.octavo", 2, "is an input file");
   expect_failure("report @m.octavo @m.octavo --data @data.npy -o @r.pdf", 2, ".html or .json");

@@ -465,6 +465,28 @@ TEST(Compare, EqualModelsAgree) {
   EXPECT_NEAR(result->outputs[0].cosine, 1, 1e-12);
 }
 
+TEST(Compare, AsksTheBackendsGiven) {
+  // Leaves everything to the portable one.
+  struct Asked final : Backend {
+    std::string_view name() const override { return "asked"; }
+    std::vector<Claim> claim(const PlanGraph&, const std::vector<bool>&) override {
+      ++times;
+      return {};
+    }
+    Result<std::unique_ptr<Step>> compile(const PlanGraph&, const Claim&, Layout) override {
+      return nullptr;
+    }
+    int times = 0;
+  };
+  const auto asked = std::make_shared<Asked>();
+  const Graph graph = residual_network();
+  const Model model(std::make_shared<const Graph>(graph));
+  RandomLoader data(graph, 1);
+  const auto compared = compare(model, model, data, {.backends = {asked}});
+  ASSERT_TRUE(compared) << compared.error().to_string();
+  EXPECT_EQ(asked->times, 2) << "one for each model";
+}
+
 TEST(Compare, ShowsEveryCommonTensor) {
   const Graph graph = residual_network();
   const Model model(std::make_shared<const Graph>(graph));

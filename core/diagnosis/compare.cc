@@ -211,10 +211,9 @@ Comparer::Comparer(Comparer&&) noexcept = default;
 Comparer& Comparer::operator=(Comparer&&) noexcept = default;
 Comparer::~Comparer() = default;
 
-Result<Comparer> Comparer::create(const Model& a, const Model& b,
-                                  const std::shared_ptr<ThreadPool>& pool) {
-  OCTAVO_ASSIGN(Session session_a, a.create_session({.pool = pool}));
-  OCTAVO_ASSIGN(Session session_b, with_names_of(a, b).create_session({.pool = pool}));
+Result<Comparer> Comparer::create(const Model& a, const Model& b, const SessionOptions& session) {
+  OCTAVO_ASSIGN(Session session_a, a.create_session(session));
+  OCTAVO_ASSIGN(Session session_b, with_names_of(a, b).create_session(session));
   auto scaled = scaled_tensors(session_a.graph(), session_b.graph());
   return Comparer(std::move(session_a), std::move(session_b), std::move(scaled));
 }
@@ -294,7 +293,8 @@ Status for_each_sample(DataLoader& data, const ProgressFn& progress,
 
 Result<Comparison> compare(const Model& a, const Model& b, DataLoader& data,
                            const QuantizeOptions& options) {
-  OCTAVO_ASSIGN(Comparer comparer, Comparer::create(a, b, options.pool));
+  OCTAVO_ASSIGN(Comparer comparer,
+                Comparer::create(a, b, {.backends = options.backends, .pool = options.pool}));
   OCTAVO_TRY(for_each_sample(data, options.progress,
                              [&](const NamedTensors& feeds) { return comparer.observe(feeds); }));
   return comparer.finish();

@@ -44,8 +44,7 @@ class Comparer {
   /// `hook` may be none. `scaled`: by the names of b's tensors, the tensors of a that they are
   /// compared with.
   Comparer(Session a, Session b, std::map<std::string, ScaledTensor> scaled, SampleHook hook = {});
-  static Result<Comparer> create(const Model& a, const Model& b,
-                                 const std::shared_ptr<ThreadPool>& pool);
+  static Result<Comparer> create(const Model& a, const Model& b, const SessionOptions& session);
   Comparer(Comparer&&) noexcept;
   Comparer& operator=(Comparer&&) noexcept;
   ~Comparer();

@@ -73,7 +73,7 @@ Result<ErrorSourceFinder> ErrorSourceFinder::create(const Model& float_model,
   for (const auto& [a, b] :
        {std::pair(&float_model, &weights_only), std::pair(&weights_only, &quantized),
         std::pair(&float_model, &quantized)}) {
-    OCTAVO_ASSIGN(Comparer pair, Comparer::create(*a, *b, pool));
+    OCTAVO_ASSIGN(Comparer pair, Comparer::create(*a, *b, {.pool = pool}));
     pairs.push_back(std::move(pair));
   }
   return ErrorSourceFinder(std::move(pairs));

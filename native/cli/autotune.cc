@@ -218,7 +218,7 @@ Verb add_autotune(CLI::App& app) {
           CLI::IsMember(std::vector<std::string>(field.choices.begin(), field.choices.end())));
     }
   }
-  add_run_options(*verb, options->run);
+  add_run_options(*verb, options->run, {"backend", "device"});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return autotune_verb(*options); }};
 }

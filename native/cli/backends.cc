@@ -24,12 +24,6 @@ std::vector<Line> backend_lines() {
 
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 
-// The portable kernels store half precision and compute in float32.
-std::string arithmetic(std::string_view backend, DType dtype) {
-  if (backend != "portable") return std::string(onednn_arithmetic(dtype));
-  return dtype == DType::kF32 ? "native" : "emulated";
-}
-
 Result<int> backends(bool as_json) {
   const auto gpu = open_device("gpu");
   const std::string gpu_text = gpu ? "available" : gpu.error().message;
@@ -39,7 +33,7 @@ Result<int> backends(bool as_json) {
     std::vector<std::string> row = {line.backend};
     Json entry = {{"name", line.backend}, {"description", line.what}};
     for (const DType dtype : kTypes) {
-      row.push_back(arithmetic(line.backend, dtype));
+      row.emplace_back(arithmetic(line.backend, dtype));
       entry[std::string(dtype_name(dtype))] = row.back();
     }
     row.push_back(line.what);
@@ -59,6 +53,12 @@ Result<int> backends(bool as_json) {
 }
 
 }  // namespace
+
+// The portable kernels store half precision and compute in float32.
+std::string_view arithmetic(std::string_view backend, DType dtype) {
+  if (backend != "portable") return onednn_arithmetic(dtype);
+  return dtype == DType::kF32 ? "native" : "emulated";
+}
 
 std::string emulation_warning(const Graph& graph, std::string_view backend) {
   for (const DType dtype : {DType::kBF16, DType::kF16}) {

@@ -167,12 +167,21 @@ double gops(const StepTimer::TimedStep& step) {
   return seconds > 0 ? 2 * static_cast<double>(step.info.macs) / seconds / 1e9 : 0;
 }
 
-/// The rate of a plain matrix product in the dtypes of the steps that count multiplications.
-std::map<DType, double> matmul_rates(const StepTimer& timer, int threads) {
+/// What a step with values of the dtype computes in.
+DType computed_in(DType dtype, const std::string& backend) {
+  const bool half = dtype == DType::kBF16 || dtype == DType::kF16;
+  return half && arithmetic(backend, dtype) == "emulated" ? DType::kF32 : dtype;
+}
+
+/// The rate of a plain matrix product in what the steps that count multiplications compute in, by
+/// the steps' dtypes.
+std::map<DType, double> matmul_rates(const StepTimer& timer, int threads,
+                                     const std::string& backend) {
   std::map<DType, double> rates;
   for (const StepTimer::TimedStep& step : timer.steps()) {
-    if (step.info.macs == 0 || rates.contains(step.info.dtype)) continue;
-    rates[step.info.dtype] = measure_matmul_gops(step.info.dtype, threads).value_or(0);
+    const DType dtype = step.info.dtype;
+    if (step.info.macs == 0 || rates.contains(dtype)) continue;
+    rates[dtype] = measure_matmul_gops(computed_in(dtype, backend), threads).value_or(0);
   }
   return rates;
 }
@@ -195,7 +204,8 @@ Json steps_json(const StepTimer& timer, const std::map<DType, double>& rates) {
   return list;
 }
 
-void print_steps(const StepTimer& timer, const std::map<DType, double>& rates) {
+void print_steps(const StepTimer& timer, const std::map<DType, double>& rates,
+                 const std::string& backend) {
   double total = 0;
   for (const StepTimer::TimedStep& step : timer.steps()) total += step.median();
   Table table(
@@ -212,7 +222,7 @@ void print_steps(const StepTimer& timer, const std::map<DType, double>& rates) {
   table.print();
   for (const auto& [dtype, rate] : rates) {
     std::printf("a matrix product of 1024 x 1024 x 1024 in %s: %.0f GOPS\n",
-                std::string(dtype_name(dtype)).c_str(), rate);
+                std::string(dtype_name(computed_in(dtype, backend))).c_str(), rate);
   }
   std::printf("\n");
 }
@@ -299,7 +309,7 @@ Result<int> bench(const Options& options) {
   const Shape batch_shape = inputs.empty() ? Shape{} : inputs.front().second.shape();
   const int64_t batch = batch_shape.rank() > 0 ? batch_shape[0] : 1;
   std::map<DType, double> rates;
-  if (options.per_op) rates = matmul_rates(timer, threads);
+  if (options.per_op) rates = matmul_rates(timer, threads, options.run.backend);
   if (options.json) {
     Json json = {{"model", options.model},
                  {"backend", options.run.backend},
@@ -318,7 +328,7 @@ Result<int> bench(const Options& options) {
     print_json(json);
     return 0;
   }
-  if (options.per_op) print_steps(timer, rates);
+  if (options.per_op) print_steps(timer, rates, options.run.backend);
   Table table({"model", "backend", "threads", "batch", "runs", "median", "p90", "min", "load",
                "first run", "peak memory"});
   table.add({options.model, options.run.backend, std::to_string(threads), std::to_string(batch),
@@ -345,7 +355,7 @@ Verb add_bench(CLI::App& app) {
   verb->add_option("--input", options->inputs, "NAME=FILE.npy instead of random numbers");
   verb->add_option("--seed", options->seed, "Of the random inputs")->capture_default_str();
   verb->add_flag("--per-op", options->per_op, "Also the time of each step");
-  add_run_options(*verb, options->run, {"hint", "batch", "weight_cache"});
+  add_run_options(*verb, options->run, {"backend", "device", "hint", "batch", "weight_cache"});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return bench(*options); }};
 }

@@ -92,7 +92,7 @@ Verb add_compare(CLI::App& app) {
   add_data_options(*verb, options->data, /*with_labels=*/false);
   verb->add_option("--top", options->top,
                    "Only the tensors that differ most; 0: all, in graph order");
-  add_run_options(*verb, options->run);
+  add_run_options(*verb, options->run, {"backend", "device"});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return compare_verb(*options); }};
 }

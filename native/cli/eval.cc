@@ -125,7 +125,7 @@ Verb add_eval(CLI::App& app) {
                    "Folder for the preprocessed samples (input0.npy, ...) and labels.npy");
   verb->add_option("--save-outputs", options->save_outputs,
                    "Folder for the model's outputs (output0.npy, ...), samples first");
-  add_run_options(*verb, options->run);
+  add_run_options(*verb, options->run, {"backend", "device"});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return eval(*options); }};
 }

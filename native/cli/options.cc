@@ -90,6 +90,7 @@ Result<QuantizeOptions> make_quantize_options(const RunConfig& run) {
   OCTAVO_ASSIGN(const SessionOptions session, make_session_options(run));
   QuantizeOptions options;
   options.pool = session.pool;
+  options.backends = session.backends;
   return options;
 }
 

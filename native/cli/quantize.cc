@@ -436,7 +436,7 @@ Verb add_quantize(CLI::App& app) {
                  "Compare the result with the float model (default)");
   verb->add_flag("--explain", options->explain,
                  "List every node: quantized or not, its scheme, and why");
-  add_run_options(*verb, options->run);
+  add_run_options(*verb, options->run, {"backend", "device"});
   add_json_flag(*verb, options->json);
 
   add_config_flags(*verb, options);

@@ -91,7 +91,7 @@ Verb add_run(CLI::App& app) {
                    "NAME=FILE.npy, for each input; FILE.npy if there is one");
   verb->add_option("--output-dir", options->output_dir, "Folder for one NAME.npy per output")
       ->required();
-  add_run_options(*verb, options->run, {"weight_cache"});
+  add_run_options(*verb, options->run, {"backend", "device", "weight_cache"});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return run(*options); }};
 }

@@ -54,7 +54,7 @@ Verb add_test(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   verb->add_option("folders", options->folders, "Folders with model.onnx and test_data_set_*")
       ->required();
-  add_run_options(*verb, options->run);
+  add_run_options(*verb, options->run, {"backend", "device"});
   add_json_flag(*verb, options->json);
   return {verb, [options] { return test(*options); }};
 }

@@ -48,9 +48,11 @@ Verb add_verify(CLI::App& app);
 /// "--weight-dtype" for the config option "weight_dtype".
 std::string flag_name(std::string_view option);
 
-/// The options of RunConfig: those that all verbs have, and those named.
+/// The options of RunConfig: --threads, and those named.
 void add_run_options(CLI::App& app, RunConfig& options,
                      std::initializer_list<std::string_view> more = {});
+/// How a backend computes in f32, bf16 or f16 here: "native (AMX)", "native" or "emulated".
+std::string_view arithmetic(std::string_view backend, DType dtype);  // backends.cc
 /// Of a model in half precision for which the backend has no instructions here; empty: of others.
 std::string emulation_warning(const Graph& graph, std::string_view backend);  // backends.cc
 /// Says on stderr what is wrong with the file of packed weights and what is emulated, if anything.
@@ -74,7 +76,7 @@ struct CalibrationOptions {
 /// --calib-iteration and --calib-cache.
 void add_calibration_options(CLI::App& app, CalibrationOptions& options);
 
-/// The threads that quantization, comparisons and reports run models on.
+/// The threads that quantization, comparisons and reports run models on, comparisons' backends.
 Result<QuantizeOptions> make_quantize_options(const RunConfig& run);
 
 /// A recipe or a TuningConfig from a JSON file, which errors name.
