@@ -58,6 +58,30 @@ TEST(KernelsBf16Test, NumbersBesideASegmentDoNotMatter) {
   });
 }
 
+TEST(KernelsBf16Test, MaxPools) {
+  for_each_case(30, [](uint32_t seed) {
+    KernelCase c(seed);
+    const int64_t kernel = c.pick(1, 6);
+    const ValueId x = c.add_input(DType::kBF16, {2, c.pick(1, 150), 9, c.pick(6, 20)});
+    Node& node = c.add_node(OpKind::kMaxPool, {x}, {c.add_output(DType::kBF16)});
+    node.set("kernel_shape", std::vector<int64_t>{kernel, kernel});
+    node.set("strides", std::vector<int64_t>{c.pick(1, 3), c.pick(1, 3)});
+    node.set("pads", std::vector<int64_t>(4, c.pick(0, static_cast<int>(kernel) - 1)));
+    for (BFloat16& value : c.data[0].data<BFloat16>()) {
+      if (c.pick(0, 40) > 0) continue;
+      value.bits = static_cast<uint16_t>(c.flip() ? 0x7F80 : 0xFF80) | (c.flip() ? 0x40 : 0);
+    }
+    const auto expected = c.reference();
+    auto compiled = c.compile();
+    ASSERT_TRUE(expected && compiled && compiled->step && compiled->run());
+    EXPECT_EQ(compiled->step->kernel, "max_pool");
+    const Tensor actual = (*KernelCase::plain_outputs(*compiled))[0];
+    for (size_t i = 0; i < actual.data<BFloat16>().size(); ++i) {
+      ASSERT_EQ((*expected)[0].data<BFloat16>()[i].bits, actual.data<BFloat16>()[i].bits) << i;
+    }
+  });
+}
+
 struct Kernels final : Observer {
   bool wants(ValueId) const override { return false; }
   Status on_value(ValueId, const TensorView&) override { return {}; }

@@ -73,8 +73,9 @@ bool has_amx() {
 
 bool pays(const PlanGraph& graph, const Node& node) {
   const TensorInfo& x = graph.info(node.input(0));
-  const bool own_bf16 = x.dtype == DType::kBF16 && node.kind == OpKind::kConv;
-  if ((x.dtype == DType::kBF16 || x.dtype == DType::kF16) && !own_bf16) {
+  const bool bf16 = x.dtype == DType::kBF16;
+  if (bf16 && (node.kind == OpKind::kMaxPool || node.kind == OpKind::kGlobalMaxPool)) return false;
+  if (x.dtype == DType::kF16 || (bf16 && node.kind != OpKind::kConv)) {
     return true;  // portable: as float32
   }
   for (const OtherRule& rule : kOtherRules) {
@@ -84,7 +85,9 @@ bool pays(const PlanGraph& graph, const Node& node) {
   if (node.kind == OpKind::kGemm && node.get_int("transA") != 0) return true;
   const TensorInfo& w = graph.info(node.input(1));
   const Shape& y = graph.info(node.output(0)).shape;
-  const Kind kind = own_bf16 ? Kind::kBf16 : x.dtype == DType::kF32 ? Kind::kFloat : Kind::kInt8;
+  const Kind kind = bf16                     ? Kind::kBf16
+                    : x.dtype == DType::kF32 ? Kind::kFloat
+                                             : Kind::kInt8;
   int64_t terms, in_channels, out_channels;  // of each sum
   bool depthwise = false;
   if (node.kind == OpKind::kConv) {

@@ -19,6 +19,9 @@ bool has_kernel(const PlanGraph& graph, const Node& node) {
     return false;
   }
   if (is_f32(graph, x) && is_f32(graph, y)) return true;
+  if (graph.info(x).dtype == DType::kBF16 && graph.info(y).dtype == DType::kBF16) {
+    return !kSmallCode && !ops::is_average_pool(node.kind);
+  }
   const QuantParams *qx = int8_params(graph, x), *qy = int8_params(graph, y);
   if (qx == nullptr || qy == nullptr) return false;
   return ops::is_average_pool(node.kind) ||
@@ -29,6 +32,7 @@ PoolType type_of(const PlanGraph& graph, ValueId id) {
   switch (graph.info(id).dtype) {
     case DType::kU8: return PoolType::kU8;
     case DType::kI8: return PoolType::kI8;
+    case DType::kBF16: return PoolType::kBF16;
     default: return PoolType::kF32;
   }
 }
@@ -159,7 +163,9 @@ class PoolStep : public KernelStep {
   }
 
   static constexpr int64_t kBufferBytes = 16384;
-  int64_t element_bytes() const { return type_in_ == PoolType::kF32 ? 4 : 1; }
+  int64_t element_bytes() const {
+    return type_in_ == PoolType::kF32 ? 4 : type_in_ == PoolType::kBF16 ? 2 : 1;
+  }
 
   // Maxima are taken along columns into a buffer on the stack, then along rows: so many channels
   // and pixels at a time that it holds what they read.

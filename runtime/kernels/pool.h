@@ -9,7 +9,7 @@
 namespace octavo::kernels {
 
 enum class PoolKind : uint8_t { kMax, kAverage };
-enum class PoolType : uint8_t { kF32, kU8, kI8 };
+enum class PoolType : uint8_t { kF32, kU8, kI8, kBF16 };  // kBF16: maxima
 
 /// The input elements under one window: three nested loops over pixels, steps in elements.
 struct PoolWindow {

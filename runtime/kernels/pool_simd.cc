@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/dtype.h"
 #include "runtime/kernels/pool.h"
 #include "runtime/kernels/simd-inl.h"
 
@@ -39,71 +40,103 @@ constexpr T lowest() {
   return hwy::IsFloat<T>() ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
 }
 
+// The largest of the vectors that it takes, at first the lowest number.
+template <class T>
+struct Maximum {
+  static constexpr hn::ScalableTag<T> d{};
+  static constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(T));
+  hn::Vec<hn::ScalableTag<T>> best;
+  HWY_INLINE Maximum() : best(hn::Set(d, lowest<T>())) {}
+  HWY_INLINE void take(const T* x) { best = larger(d, best, hn::LoadU(d, x)); }
+  HWY_INLINE void take(const T* x, size_t n) { best = larger(d, best, load(d, x, n)); }
+  HWY_INLINE void put(T* y) const { hn::StoreU(best, d, y); }
+  HWY_INLINE void put(T* y, size_t n) const { store(best, d, y, n); }
+};
+// As floats: those at even places and those at odd ones.
+template <>
+struct Maximum<BFloat16> {
+  static constexpr hn::ScalableTag<uint16_t> d{};
+  static constexpr hn::RepartitionToWide<decltype(d)> d32{};
+  static constexpr hn::RebindToFloat<decltype(d32)> df{};
+  static constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(uint16_t));
+  using V = hn::Vec<decltype(d)>;
+  hn::Vec<decltype(df)> even, odd;
+  HWY_INLINE Maximum() : even(hn::Set(df, lowest<float>())), odd(even) {}
+  HWY_INLINE void take(V x) {
+    const auto bits = hn::BitCast(d32, x), upper = hn::And(bits, hn::Set(d32, 0xFFFF0000));
+    even = larger(df, even, hn::BitCast(df, hn::ShiftLeft<16>(bits)));
+    odd = larger(df, odd, hn::BitCast(df, upper));
+  }
+  HWY_INLINE V result() const {
+    const auto lower = hn::ShiftRight<16>(hn::BitCast(d32, even));
+    return hn::BitCast(d, hn::Or(lower, hn::BitCast(d32, odd)));
+  }
+  HWY_INLINE void take(const BFloat16* x) { take(hn::LoadU(d, bits_of(x))); }
+  HWY_INLINE void take(const BFloat16* x, size_t n) { take(load(d, bits_of(x), n)); }
+  HWY_INLINE void put(BFloat16* y) const { hn::StoreU(result(), d, &y->bits); }
+  HWY_INLINE void put(BFloat16* y, size_t n) const { store(result(), d, &y->bits, n); }
+  static const uint16_t* bits_of(const BFloat16* x) { return &x->bits; }
+};
+
 template <class T>
 HWY_INLINE void max_window(const PoolWindow& w, T* y) {
-  const hn::ScalableTag<T> d;
   // Four vectors at a time, and no loops over the window, which cost as much as a vector.
-  constexpr int64_t kMaxPixels = 32;
+  constexpr int64_t kMaxPixels = 32, kLanes = Maximum<T>::kLanes;
   const T* pixels[kMaxPixels];
   const int64_t count = w.count[0] * w.count[1] * w.count[2];
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t first = 0;
-  if (count <= kMaxPixels && 4 * lanes <= w.channels) {
+  if (count <= kMaxPixels && 4 * kLanes <= w.channels) {
     const T** next = pixels;
     for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE { *next++ = pixel; });
-    for (; first + 4 * lanes <= w.channels; first += 4 * lanes) {
-      auto a = hn::Set(d, lowest<T>()), b = a, c = a, e = a;
+    for (; first + 4 * kLanes <= w.channels; first += 4 * kLanes) {
+      Maximum<T> a, b, c, e;
       for (int64_t i = 0; i < count; ++i) {
         const T* pixel = pixels[i] + first;
-        a = larger(d, a, hn::LoadU(d, pixel));
-        b = larger(d, b, hn::LoadU(d, pixel + lanes));
-        c = larger(d, c, hn::LoadU(d, pixel + 2 * lanes));
-        e = larger(d, e, hn::LoadU(d, pixel + 3 * lanes));
+        a.take(pixel);
+        b.take(pixel + kLanes);
+        c.take(pixel + 2 * kLanes);
+        e.take(pixel + 3 * kLanes);
       }
-      hn::StoreU(a, d, y + first);
-      hn::StoreU(b, d, y + first + lanes);
-      hn::StoreU(c, d, y + first + 2 * lanes);
-      hn::StoreU(e, d, y + first + 3 * lanes);
+      a.put(y + first);
+      b.put(y + first + kLanes);
+      c.put(y + first + 2 * kLanes);
+      e.put(y + first + 3 * kLanes);
     }
   }
-  for_each_vector(d, w.channels - first, [&](int64_t c, size_t n) OCTAVO_INLINE {
-    auto best = hn::Set(d, lowest<T>());
-    for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE {
-      best = larger(d, best, load(d, pixel + first + c, n));
-    });
-    store(best, d, y + first + c, n);
+  for_each_vector(Maximum<T>::d, w.channels - first, [&](int64_t c, size_t n) OCTAVO_INLINE {
+    Maximum<T> best;
+    for_each_pixel<T>(w, [&](const T* pixel) OCTAVO_INLINE { best.take(pixel + first + c, n); });
+    best.put(y + first + c, n);
   });
 }
 
 template <class T>
 HWY_INLINE void max_columns(const T* x, std::span<const PoolAxis> axes, int64_t channels,
                             std::byte* y, int64_t stride) {
-  const hn::ScalableTag<T> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr int64_t kLanes = Maximum<T>::kLanes;
   for (const PoolAxis& axis : axes) {
     const T* from = x + axis.first;
     T* to = reinterpret_cast<T*>(y);
-    const auto best = [&](int64_t c, const auto& at) OCTAVO_INLINE {
-      auto best = hn::Set(d, lowest<T>());
-      const T* pixel = from + c;
-      for (int64_t k = 0; k < axis.count; ++k, pixel += axis.step)
-        best = larger(d, best, at(pixel));
-      return best;
-    };
     int64_t c = 0;
-    const auto whole = [&](const T* pixel) OCTAVO_INLINE { return hn::LoadU(d, pixel); };
     if (axis.count == 3) {
       const T *second = from + axis.step, *third = second + axis.step;
-      for (; c + lanes <= channels; c += lanes) {
-        auto best = larger(d, hn::Set(d, lowest<T>()), whole(from + c));
-        best = larger(d, best, whole(second + c));
-        hn::StoreU(larger(d, best, whole(third + c)), d, to + c);
+      for (; c + kLanes <= channels; c += kLanes) {
+        Maximum<T> best;
+        best.take(from + c);
+        best.take(second + c);
+        best.take(third + c);
+        best.put(to + c);
       }
     }
-    for (; c + lanes <= channels; c += lanes) hn::StoreU(best(c, whole), d, to + c);
+    for (; c + kLanes <= channels; c += kLanes) {
+      Maximum<T> best;
+      for (int64_t k = 0; k < axis.count; ++k) best.take(from + c + k * axis.step);
+      best.put(to + c);
+    }
     if (const auto n = static_cast<size_t>(channels - c); n > 0) {
-      hn::StoreN(best(c, [&](const T* pixel) OCTAVO_INLINE { return hn::LoadN(d, pixel, n); }), d,
-                 to + c, n);
+      Maximum<T> best;
+      for (int64_t k = 0; k < axis.count; ++k) best.take(from + c + k * axis.step, n);
+      best.put(to + c, n);
     }
     y += stride;
   }
@@ -114,7 +147,6 @@ template <int kTaps, class T>
 HWY_INLINE void max_windows(const T* x, const PoolAxis& planes, const PoolAxis& rows,
                             std::span<const PoolAxis> columns, int64_t channels, std::byte* y,
                             int64_t stride) {
-  const hn::ScalableTag<T> d;
   std::array<int64_t, kTaps> taps{};
   int64_t width = -1, count = 0;
   x += planes.first + rows.first;
@@ -131,24 +163,29 @@ HWY_INLINE void max_windows(const T* x, const PoolAxis& planes, const PoolAxis& 
     }
     T* to = reinterpret_cast<T*>(y);
     y += stride;
-    if (count == 0) {
-      std::fill_n(to, channels, lowest<T>());
-      continue;
-    }
     const T* from = x + axis.first;
-    for_each_vector(d, channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
-      const auto largest = [&](const auto& at) OCTAVO_INLINE {
-        auto best = hn::Set(d, lowest<T>());
-        unroll<kTaps>([&](auto i)
-                          OCTAVO_INLINE { best = larger(d, best, at(from + taps[i] + c)); });
-        return best;
-      };
-      if (n < hn::Lanes(d)) {
-        const auto best = largest([&](const T* p) OCTAVO_INLINE { return hn::LoadN(d, p, n); });
-        return hn::StoreN(best, d, to + c, n);
+    for_each_vector(Maximum<T>::d, channels, [&](int64_t c, size_t n) OCTAVO_INLINE {
+      Maximum<T> best;
+      if (count == 0) return best.put(to + c, n);
+      if (n < static_cast<size_t>(Maximum<T>::kLanes)) {
+        unroll<kTaps>([&](auto i) OCTAVO_INLINE { best.take(from + taps[i] + c, n); });
+        return best.put(to + c, n);
       }
-      hn::StoreU(largest([&](const T* p) OCTAVO_INLINE { return hn::LoadU(d, p); }), d, to + c);
+      unroll<kTaps>([&](auto i) OCTAVO_INLINE { best.take(from + taps[i] + c); });
+      best.put(to + c);
     });
+  }
+}
+
+// Calls fn with a pointer of the type; bf16 is computed as f32 where code is small.
+template <class Fn>
+HWY_INLINE void with_type(PoolType type, const void* x, const Fn& fn) {
+  switch (type) {
+    case PoolType::kF32: return fn(static_cast<const float*>(x));
+    case PoolType::kU8: return fn(static_cast<const uint8_t*>(x));
+    case PoolType::kI8: return fn(static_cast<const int8_t*>(x));
+    case PoolType::kBF16:
+      if constexpr (!kSmallCode) return fn(static_cast<const BFloat16*>(x));
   }
 }
 
@@ -156,30 +193,19 @@ void max_of_windows(PoolType type, const void* x, int64_t pixels, const PoolAxis
                     const PoolAxis& rows, std::span<const PoolAxis> columns, int64_t channels,
                     void* y, int64_t stride) {
   auto* to = static_cast<std::byte*>(y);
-  const auto run = [&]<class T>([[maybe_unused]] const T* from) {
+  with_type(type, x, [&](const auto* from) {
     if constexpr (kFewPixels > 0) {
       if (pixels <= 4) return max_windows<4>(from, planes, rows, columns, channels, to, stride);
       max_windows<kFewPixels>(from, planes, rows, columns, channels, to, stride);
     }
-  };
-  switch (type) {
-    case PoolType::kF32: return run(static_cast<const float*>(x));
-    case PoolType::kU8: return run(static_cast<const uint8_t*>(x));
-    case PoolType::kI8: return run(static_cast<const int8_t*>(x));
-  }
+  });
 }
 
 void max_of_columns(PoolType type, const void* x, std::span<const PoolAxis> axes, int64_t channels,
                     void* y, int64_t stride) {
-  auto* to = static_cast<std::byte*>(y);
-  switch (type) {
-    case PoolType::kF32:
-      return max_columns(static_cast<const float*>(x), axes, channels, to, stride);
-    case PoolType::kU8:
-      return max_columns(static_cast<const uint8_t*>(x), axes, channels, to, stride);
-    case PoolType::kI8:
-      return max_columns(static_cast<const int8_t*>(x), axes, channels, to, stride);
-  }
+  with_type(type, x, [&](const auto* from) {
+    max_columns(from, axes, channels, static_cast<std::byte*>(y), stride);
+  });
 }
 
 // Sums over the window by channel: add(sum, pixel's vector), then end(c, n, sum). Four vectors at a
@@ -267,9 +293,7 @@ HWY_INLINE void mean_dequantized(const PoolWindow& w, const PoolMean& mean, bool
 void pool_window(PoolKind kind, PoolType in, PoolType out, const PoolWindow& w,
                  const PoolMean& mean, void* y) {
   if (kind == PoolKind::kMax) {
-    if (in == PoolType::kF32) return max_window(w, static_cast<float*>(y));
-    if (in == PoolType::kU8) return max_window(w, static_cast<uint8_t*>(y));
-    return max_window(w, static_cast<int8_t*>(y));
+    return with_type(in, y, [&]<class T>(const T*) { max_window(w, static_cast<T*>(y)); });
   }
   if (in == PoolType::kF32) return mean_f32(w, mean, static_cast<float*>(y));
   if (out == PoolType::kF32) {
