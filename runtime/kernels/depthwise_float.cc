@@ -5,6 +5,7 @@
 #undef HWY_DISABLED_TARGETS
 #define HWY_DISABLED_TARGETS HWY_SSSE3
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/ceil_div.h"
 #include "runtime/kernels/aligned.h"
 #include "runtime/kernels/bf16-inl.h"
 #include "runtime/kernels/conv_common.h"
@@ -38,6 +39,17 @@ struct Taps {
   int64_t y_begin, y_end, x_begin, x_end;
 };
 
+// A vector, or where kPartial its first n lanes.
+template <bool kPartial, class D>
+HWY_INLINE hn::Vec<D> load_float(D d, const float* x, size_t n) {
+  return kPartial ? hn::LoadN(d, x, n) : hn::LoadU(d, x);
+}
+template <bool kPartial, class D>
+HWY_INLINE hn::Vec<D> load_float(D d, const uint16_t* x, size_t n) {
+  const Bf16Bits<D> d16;
+  return widen_bf16(d, kPartial ? hn::LoadN(d16, x, n) : hn::LoadU(d16, x));
+}
+
 // A vector of channels of each pixel becomes bf16.
 HWY_NOINLINE void end_pixels(const Depthwise& dw, float* sums, int64_t pixels, int64_t channels,
                              uint16_t* out, int64_t out_step) {
@@ -52,10 +64,32 @@ HWY_NOINLINE void end_pixels(const Depthwise& dw, float* sums, int64_t pixels, i
               });
 }
 
-// kPixels outputs, all channels. `in` is where the first output's first tap lies (or would lie).
-// kWidth 3 or 5: that kernel width, all its columns; the outputs are as far apart as its taps, so
-// that each input vector is loaded once and used by all outputs it belongs to. kWidth 0: any, and
-// neighbouring outputs.
+// Writes vectors of sums `step` elements apart.
+template <bool kPartial, int kCount, class V>
+HWY_INLINE void put(const Depthwise& dw, const V (&sums)[kCount], float* out, int64_t step) {
+  const hn::DFromV<V> d;
+  const V lo = hn::Set(d, dw.lo), hi = hn::Set(d, dw.hi);
+  unroll<kCount>([&](auto i) OCTAVO_INLINE {
+    const V y = hn::Min(hn::Max(sums[i], lo), hi);
+    if constexpr (kPartial) {
+      hn::StoreN(y, d, out + i * step, static_cast<size_t>(dw.channels));
+    } else {
+      hn::StoreU(y, d, out + i * step);
+    }
+  });
+}
+template <bool kPartial, int kCount, class V>
+HWY_INLINE void put(const Depthwise& dw, const V (&sums)[kCount], uint16_t* out, int64_t step) {
+  const hn::DFromV<V> d;
+  constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
+  alignas(64) float all[kCount * kLanes];
+  unroll<kCount>([&](auto i) OCTAVO_INLINE { hn::Store(sums[i], d, all + i * kLanes); });
+  end_pixels(dw, all, kCount, kPartial ? dw.channels : kLanes, out, step);
+}
+
+// kPixels outputs, all channels. `in` is where the first output's first tap lies. kWidth: of the
+// kernel, all its columns; the outputs are as far apart as its taps, so that each input vector is
+// loaded once and used by all outputs it belongs to. kWidth 0: any, and neighbouring outputs.
 template <int kWidth, int kStride, int kPixels, bool kPartial, class T>
 HWY_NOINLINE void pixels(const Depthwise& dw, const T* in, const Taps& taps, T* out) {
   const hn::ScalableTag<float> d;
@@ -66,22 +100,12 @@ HWY_NOINLINE void pixels(const Depthwise& dw, const T* in, const Taps& taps, T* 
   const int64_t row_step = window.dilation[1] * dw.shape.in[2] * channels;
   const int64_t column_step = window.dilation[2] * channels;
   const int64_t out_step = kWidth > 0 ? column_step : channels;
-  const auto load = [&](const auto* from) OCTAVO_INLINE {
-    const auto read = [&](auto tag) OCTAVO_INLINE {
-      if constexpr (kPartial) return hn::LoadN(tag, from, static_cast<size_t>(channels));
-      return hn::LoadU(tag, from);
-    };
-    if constexpr (sizeof(*from) == sizeof(float)) {
-      return read(d);
-    } else {
-      return widen_bf16(d, read(Bf16Bits<decltype(d)>()));
-    }
-  };
+  const auto n = static_cast<size_t>(channels);
   for (int64_t next = 0; next < channels; next += kLanes) {
     // The last vector overlaps the one before (the same values are written twice).
     const int64_t c = kPartial ? 0 : std::min(next, channels - kLanes);
     V acc[kPixels];
-    const V bias = load(dw.bias.data() + c);
+    const V bias = load_float<kPartial>(d, dw.bias.data() + c, n);
     unroll<kPixels>([&](auto p) OCTAVO_INLINE { acc[p] = bias; });
     for (int64_t y = taps.y_begin; y < taps.y_end; ++y) {
       const T* row = in + y * row_step + c;
@@ -89,65 +113,163 @@ HWY_NOINLINE void pixels(const Depthwise& dw, const T* in, const Taps& taps, T* 
       if constexpr (kWidth > 0) {
         V x[(kPixels - 1) * kStride + kWidth];
         unroll<(kPixels - 1) * kStride + kWidth>(
-            [&](auto i) OCTAVO_INLINE { x[i] = load(row + i * column_step); });
+            [&](auto i) OCTAVO_INLINE { x[i] = load_float<kPartial>(d, row + i * column_step, n); });
         unroll<kWidth>([&](auto k) OCTAVO_INLINE {
-          const V w = load(weights + k * channels);
+          const V w = load_float<kPartial>(d, weights + k * channels, n);
           unroll<kPixels>([&](auto p)
                               OCTAVO_INLINE { acc[p] = mul_add(x[p * kStride + k], w, acc[p]); });
         });
       } else {
         for (int64_t k = taps.x_begin; k < taps.x_end; ++k) {
-          const V w = load(weights + k * channels);
+          const V w = load_float<kPartial>(d, weights + k * channels, n);
           unroll<kPixels>([&](auto p) OCTAVO_INLINE {
-            const V x = load(row + k * column_step + p * window.stride[2] * channels);
-            acc[p] = mul_add(x, w, acc[p]);
+            const T* from = row + k * column_step + p * window.stride[2] * channels;
+            acc[p] = mul_add(load_float<kPartial>(d, from, n), w, acc[p]);
           });
         }
       }
     }
-    if constexpr (sizeof(T) != sizeof(float)) {
-      alignas(64) float sums[kPixels * kLanes];
-      unroll<kPixels>([&](auto p) OCTAVO_INLINE { hn::Store(acc[p], d, sums + p * kLanes); });
-      end_pixels(dw, sums, kPixels, std::min(channels, kLanes), out + c, out_step);
-    } else {
-      unroll<kPixels>([&](auto p) OCTAVO_INLINE {
-        const V y = hn::Min(hn::Max(acc[p], hn::Set(d, dw.lo)), hn::Set(d, dw.hi));
-        if constexpr (kPartial) {
-          hn::StoreN(y, d, out + p * out_step, static_cast<size_t>(channels));
-        } else {
-          hn::StoreU(y, d, out + p * out_step + c);
-        }
+    put<kPartial>(dw, acc, out + c, out_step);
+  }
+}
+
+// One output at the image's border, whose sum is that of some taps: kVectors vectors of channels at
+// a time, as each sum waits for its last addition.
+template <bool kPartial, class T>
+HWY_NOINLINE void border_pixel(const Depthwise& dw, const T* in, const Taps& taps, T* out) {
+  const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
+  constexpr int kVectors = 4;
+  const int64_t channels = dw.channels;
+  if (kPartial || channels < kVectors * kLanes) return pixels<0, 0, 1, kPartial>(dw, in, taps, out);
+  const auto& window = dw.shape.window;
+  for (int64_t next = 0; next < channels; next += kVectors * kLanes) {
+    const int64_t c = std::min(next, channels - kVectors * kLanes);
+    V acc[kVectors];
+    unroll<kVectors>([&](auto i) OCTAVO_INLINE {
+      acc[i] = hn::LoadU(d, dw.bias.data() + c + i * kLanes);
+    });
+    for (int64_t y = taps.y_begin; y < taps.y_end; ++y) {
+      for (int64_t k = taps.x_begin; k < taps.x_end; ++k) {
+        const T* from = in + c +
+                        (y * window.dilation[1] * dw.shape.in[2] + k * window.dilation[2]) * channels;
+        const float* weights = dw.weights.data() + (y * window.kernel[2] + k) * channels + c;
+        unroll<kVectors>([&](auto i) OCTAVO_INLINE {
+          acc[i] = mul_add(load_float<false>(d, from + i * kLanes, 0),
+                           hn::LoadU(d, weights + i * kLanes), acc[i]);
+        });
+      }
+    }
+    put<false>(dw, acc, out + c, kLanes);
+  }
+}
+
+// `blocks` times kPixels outputs of a 3x3 kernel that lies within the image, the outputs as in
+// pixels<3, kStride>: a vector of channels after the other, its weights in registers.
+template <int kStride, int kPixels, class T>
+HWY_NOINLINE void blocks_3x3(const Depthwise& dw, const T* in, int64_t blocks, T* out) {
+  const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
+  constexpr int64_t kTogether = 8;  // blocks that end as bf16
+  const int64_t channels = dw.channels;
+  const auto& window = dw.shape.window;
+  const int64_t row_step = window.dilation[1] * dw.shape.in[2] * channels;
+  const int64_t column_step = window.dilation[2] * channels;
+  for (int64_t next = 0; next < channels; next += kLanes) {
+    const int64_t c = std::min(next, channels - kLanes);
+    V w[9];
+    unroll<9>([&](auto k) OCTAVO_INLINE {
+      w[k] = hn::LoadU(d, dw.weights.data() + k * channels + c);
+    });
+    const V bias = hn::LoadU(d, dw.bias.data() + c);
+    const V lo = hn::Set(d, dw.lo), hi = hn::Set(d, dw.hi);
+    const T* from = in + c;
+    T* to = out + c;
+    alignas(64) float sums[kTogether * kPixels * kLanes];
+    float* sum = sums;
+    for (int64_t b = 0; b < blocks; ++b, from += kPixels * kStride * column_step) {
+      V acc[kPixels];
+      unroll<kPixels>([&](auto p) OCTAVO_INLINE { acc[p] = bias; });
+      unroll<3>([&](auto y) OCTAVO_INLINE {
+        V x[(kPixels - 1) * kStride + 3];
+        unroll<(kPixels - 1) * kStride + 3>([&](auto i) OCTAVO_INLINE {
+          x[i] = load_float<false>(d, from + y * row_step + i * column_step, 0);
+        });
+        unroll<3>([&](auto k) OCTAVO_INLINE {
+          unroll<kPixels>([&](auto p) OCTAVO_INLINE {
+            acc[p] = mul_add(x[p * kStride + k], w[y * 3 + k], acc[p]);
+          });
+        });
       });
+      if constexpr (sizeof(T) == sizeof(float)) {
+        unroll<kPixels>([&](auto p) OCTAVO_INLINE {
+          hn::StoreU(hn::Min(hn::Max(acc[p], lo), hi), d, to + p * column_step);
+        });
+        to += kPixels * column_step;
+      } else {
+        unroll<kPixels>([&](auto p) OCTAVO_INLINE { hn::Store(acc[p], d, sum + p * kLanes); });
+        sum += kPixels * kLanes;
+        if (b + 1 < blocks && sum < std::end(sums)) continue;
+        const int64_t ended = (sum - sums) / kLanes;
+        end_pixels(dw, sums, ended, kLanes, to, column_step);
+        to += ended * column_step;
+        sum = sums;
+      }
     }
   }
 }
 
 template <int kWidth, int kStride, bool kPartial, class T>
 HWY_NOINLINE void row(const Depthwise& dw, const T* image, int64_t out_y, T* out) {
-  constexpr int kPixels = 4;
+  constexpr int64_t kPixels = 4;
   const auto& [shape, channels] = std::tie(dw.shape, dw.channels);
   const auto& window = shape.window;
+  const int64_t stride = window.stride[2], pad = window.pad_begin[2];
   const int64_t y0 = out_y * window.stride[1] - window.pad_begin[1];
   const ops::Range ys = ops::valid_range(y0, window.dilation[1], shape.in[1], window.kernel[1]);
   const int64_t extent = (window.kernel[2] - 1) * window.dilation[2];
   const int64_t apart = kWidth > 0 ? window.dilation[2] : 1;  // outputs
-  const int64_t reach = (kPixels - 1) * apart;
-  for (int64_t first = 0; first < apart; ++first) {
-    for (int64_t x = first; x < shape.out[2];) {
-      const int64_t x0 = x * window.stride[2] - window.pad_begin[2];
-      const T* in = image + (y0 * shape.in[2] + x0) * channels;
-      const int64_t last = x0 + reach * window.stride[2] + extent;
-      if (x0 >= 0 && last < shape.in[2] && x + reach < shape.out[2]) {
-        pixels<kWidth, kStride, kPixels, kPartial>(dw, in, {ys.begin, ys.end, 0, window.kernel[2]},
-                                                   out + x * channels);
-        x += kPixels * apart;
-      } else {
-        const ops::Range xs =
-            ops::valid_range(x0, window.dilation[2], shape.in[2], window.kernel[2]);
-        pixels<0, 0, 1, kPartial>(dw, in, {ys.begin, ys.end, xs.begin, xs.end}, out + x * channels);
-        x += apart;
+  image += (y0 * shape.in[2] - pad) * channels;
+  const auto border = [&](int64_t x) OCTAVO_INLINE {
+    const ops::Range xs =
+        ops::valid_range(x * stride - pad, window.dilation[2], shape.in[2], window.kernel[2]);
+    border_pixel<kPartial>(dw, image + x * stride * channels, {ys.begin, ys.end, xs.begin, xs.end},
+                           out + x * channels);
+  };
+  const auto blocks = [&](int64_t x, int64_t count) OCTAVO_INLINE {
+    const T* in = image + x * stride * channels;
+    T* to = out + x * channels;
+    if constexpr (kWidth == 3 && !kPartial && kHas32Registers) {
+      if (window.kernel[1] == 3 && ys.end - ys.begin == 3) {
+        return blocks_3x3<kStride, kPixels>(dw, in, count, to);
       }
     }
+    for (; count > 0; --count) {
+      pixels<kWidth, kStride, kPixels, kPartial>(dw, in, {ys.begin, ys.end, 0, window.kernel[2]},
+                                                 to);
+      in += kPixels * apart * stride * channels;
+      to += kPixels * apart * channels;
+    }
+  };
+  for (int64_t first = 0; first < std::min(apart, shape.out[2]); ++first) {
+    // Of the outputs first + i * apart, those from begin to end lie within the image.
+    const int64_t step = apart * stride, offset = pad - first * stride;
+    const int64_t count = ceil_div(shape.out[2] - first, apart);
+    const int64_t begin = std::clamp<int64_t>(ceil_div(offset, step), 0, count);
+    const int64_t room = shape.in[2] - 1 - extent + offset;
+    const int64_t end = room < 0 ? begin : std::clamp(room / step + 1, begin, count);
+    const int64_t whole = (end - begin) / kPixels;
+    int64_t i = 0;
+    for (; i < begin; ++i) border(first + i * apart);
+    if (whole > 0) {
+      blocks(first + begin * apart, whole);
+      i = begin + whole * kPixels;
+      if (i < end) blocks(first + (end - kPixels) * apart, 1);  // some once more
+      i = end;
+    }
+    for (; i < count; ++i) border(first + i * apart);
   }
 }
 
