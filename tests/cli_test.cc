@@ -245,14 +245,14 @@ TEST_F(Cli, BenchReportsLatency) {
 }
 
 TEST_F(Cli, SaysWhatIsEmulated) {
-  ASSERT_EQ(run("quantize @m.octavo --dtype bf16 -o @half.onnx").exit_code, 0);
+  ASSERT_EQ(run("quantize @m.octavo --dtype fp16 -o @half.onnx").exit_code, 0);
   const std::string bench = "bench @half.onnx --runs 1 --backend ";
   const Ran emulated = run(bench + "portable --per-op");
   EXPECT_NE(emulated.err.find("emulates"), std::string::npos) << emulated.err;
   EXPECT_NE(emulated.out.find("in f32: "), std::string::npos) << emulated.out;
   EXPECT_EQ(run("bench @m.octavo --runs 1").err, "");
   ASSERT_EQ(::setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1), 0);
-  const Ran without = run("quantize @m.octavo --dtype bf16 -o @half.onnx --explain");
+  const Ran without = run("quantize @m.octavo --dtype fp16 -o @half.onnx --explain");
   const Ran slow = run(bench + "default");
   ASSERT_EQ(::unsetenv("ONEDNN_MAX_CPU_ISA"), 0);
   EXPECT_NE(without.out.find("emulates"), std::string::npos) << without.out;

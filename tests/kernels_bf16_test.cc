@@ -8,19 +8,27 @@
 
 #include "conv_case.h"
 #include "kernel_check.h"
+#include "runtime/kernels/gemm.h"
 #include "runtime/session.h"
 
 namespace octavo::testing {
 namespace {
 
+// On targets that multiply bf16 numbers; none, and so nothing is tested, on many machines.
+void for_each_bf16_case(uint32_t count, const std::function<void(uint32_t seed)>& fn) {
+  for_each_case(count, [&](uint32_t seed) {
+    if (kernels::has_gemm_bf16()) fn(seed);
+  });
+}
+
 TEST(KernelsBf16Test, Conv) {
-  for_each_case(40, [](uint32_t seed) {
+  for_each_bf16_case(40, [](uint32_t seed) {
     check(make_conv(seed, {.real = DType::kBF16}), "conv_bf16", Layout::kPlain, 10);
   });
 }
 
 TEST(KernelsBf16Test, ConvOfColours) {
-  for_each_case(20, [](uint32_t seed) {
+  for_each_bf16_case(20, [](uint32_t seed) {
     check(make_conv(seed, {.colours = true, .real = DType::kBF16}), "conv_bf16", Layout::kPlain,
           10);
   });
@@ -133,8 +141,10 @@ TEST(KernelsBf16Test, FunctionsBehindConvolutions) {
           c.graph.outputs = {times_x ? y : gate};
           Kernels fast, slow;
           const Tensor actual = run(c, false, fast), expected = run(c, true, slow);
-          EXPECT_TRUE(std::ranges::contains(
-              fast.names, depthwise ? "depthwise_bf16_function" : "conv_bf16_function"));
+          if (depthwise || kernels::has_gemm_bf16()) {
+            EXPECT_TRUE(std::ranges::contains(
+                fast.names, depthwise ? "depthwise_bf16_function" : "conv_bf16_function"));
+          }
           for (size_t i = 0; i < actual.data<BFloat16>().size(); ++i) {
             const float e = expected.data<BFloat16>()[i];
             ASSERT_NEAR(e, actual.data<BFloat16>()[i], std::abs(e) * 0x1p-5f + 1e-2f) << i;

@@ -6,6 +6,7 @@
 #include "native/cli/verbs.h"
 #include "native/onednn/onednn.h"
 #include "native/thread_pool.h"
+#include "runtime/kernels/gemm.h"
 
 namespace octavo::cli {
 namespace {
@@ -56,7 +57,10 @@ Result<int> backends(bool as_json) {
 
 // The portable kernels store half precision and compute in float32.
 std::string_view arithmetic(std::string_view backend, DType dtype) {
-  if (backend != "portable") return onednn_arithmetic(dtype);
+  if (backend != "portable" && onednn_arithmetic(dtype) != "emulated") {
+    return onednn_arithmetic(dtype);
+  }
+  if (dtype == DType::kBF16 && kernels::has_gemm_bf16()) return "native (convolutions)";
   return dtype == DType::kF32 ? "native" : "emulated";
 }
 

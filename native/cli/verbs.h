@@ -51,7 +51,8 @@ std::string flag_name(std::string_view option);
 /// The options of RunConfig: --threads, and those named.
 void add_run_options(CLI::App& app, RunConfig& options,
                      std::initializer_list<std::string_view> more = {});
-/// How a backend computes in f32, bf16 or f16 here: "native (AMX)", "native" or "emulated".
+/// How a backend computes in f32, bf16 or f16 here: "native (AMX)", "native", "native
+/// (convolutions)" or "emulated".
 std::string_view arithmetic(std::string_view backend, DType dtype);  // backends.cc
 /// Of a model in half precision for which the backend has no instructions here; empty: of others.
 std::string emulation_warning(const Graph& graph, std::string_view backend);  // backends.cc

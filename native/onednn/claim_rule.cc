@@ -29,6 +29,7 @@
 // Making the primitive takes 0.1 to 0.3 ms, so that only large tensors are worth it.
 #include "native/onednn/ops.h"
 #include "native/onednn/primitive_step.h"
+#include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/winograd.h"
 
 namespace octavo::onednn {
@@ -75,7 +76,8 @@ bool pays(const PlanGraph& graph, const Node& node) {
   const TensorInfo& x = graph.info(node.input(0));
   const bool bf16 = x.dtype == DType::kBF16;
   if (bf16 && (node.kind == OpKind::kMaxPool || node.kind == OpKind::kGlobalMaxPool)) return false;
-  if (x.dtype == DType::kF16 || (bf16 && node.kind != OpKind::kConv)) {
+  if (x.dtype == DType::kF16 ||
+      (bf16 && !(node.kind == OpKind::kConv && kernels::conv_is_bf16(graph, node)))) {
     return true;  // portable: as float32
   }
   for (const OtherRule& rule : kOtherRules) {
@@ -85,9 +87,7 @@ bool pays(const PlanGraph& graph, const Node& node) {
   if (node.kind == OpKind::kGemm && node.get_int("transA") != 0) return true;
   const TensorInfo& w = graph.info(node.input(1));
   const Shape& y = graph.info(node.output(0)).shape;
-  const Kind kind = bf16                     ? Kind::kBf16
-                    : x.dtype == DType::kF32 ? Kind::kFloat
-                                             : Kind::kInt8;
+  const Kind kind = bf16 ? Kind::kBf16 : x.dtype == DType::kF32 ? Kind::kFloat : Kind::kInt8;
   int64_t terms, in_channels, out_channels;  // of each sum
   bool depthwise = false;
   if (node.kind == OpKind::kConv) {

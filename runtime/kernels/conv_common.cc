@@ -92,8 +92,9 @@ bool conv_is_bf16(const PlanGraph& graph, const Node& node) {
     return id == kNoValue ||
            (graph.info(id).dtype == DType::kBF16 && graph.info(id).quant == nullptr);
   };
-  return !kSmallCode && std::ranges::all_of(node.inputs, is_bf16) && is_bf16(node.output(0)) &&
-         shapes_fit(graph, node);
+  if constexpr (kSmallCode) return false;
+  return std::ranges::all_of(node.inputs, is_bf16) && is_bf16(node.output(0)) &&
+         shapes_fit(graph, node) && (conv_is_depthwise(graph, node) || has_gemm_bf16());
 }
 
 bool conv_is_int8(const PlanGraph& graph, const Node& node) {

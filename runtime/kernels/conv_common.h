@@ -21,7 +21,8 @@ std::optional<Int8Weights> int8_weights(const PlanGraph& graph, ValueId id, int 
 
 /// Whether Conv's tensors are all f32 with constant weights and bias.
 bool conv_is_f32(const PlanGraph& graph, const Node& node);
-/// The same of bf16; never where code is small (Wasm computes bf16 as f32).
+/// The same of bf16, for which there is a kernel of its own: depthwise, or if has_gemm_bf16().
+/// Never where code is small: there bf16 is computed as f32.
 bool conv_is_bf16(const PlanGraph& graph, const Node& node);
 /// Whether input and weights are int8 and the rest fits the int8 kernels; output 8 bits or f32.
 bool conv_is_int8(const PlanGraph& graph, const Node& node);

@@ -112,8 +112,9 @@ HWY_NOINLINE void pixels(const Depthwise& dw, const T* in, const Taps& taps, T* 
       const float* weights = dw.weights.data() + y * window.kernel[2] * channels + c;
       if constexpr (kWidth > 0) {
         V x[(kPixels - 1) * kStride + kWidth];
-        unroll<(kPixels - 1) * kStride + kWidth>(
-            [&](auto i) OCTAVO_INLINE { x[i] = load_float<kPartial>(d, row + i * column_step, n); });
+        unroll<(kPixels - 1) * kStride + kWidth>([&](auto i) OCTAVO_INLINE {
+          x[i] = load_float<kPartial>(d, row + i * column_step, n);
+        });
         unroll<kWidth>([&](auto k) OCTAVO_INLINE {
           const V w = load_float<kPartial>(d, weights + k * channels, n);
           unroll<kPixels>([&](auto p)
@@ -147,13 +148,12 @@ HWY_NOINLINE void border_pixel(const Depthwise& dw, const T* in, const Taps& tap
   for (int64_t next = 0; next < channels; next += kVectors * kLanes) {
     const int64_t c = std::min(next, channels - kVectors * kLanes);
     V acc[kVectors];
-    unroll<kVectors>([&](auto i) OCTAVO_INLINE {
-      acc[i] = hn::LoadU(d, dw.bias.data() + c + i * kLanes);
-    });
+    unroll<kVectors>([&](auto i)
+                         OCTAVO_INLINE { acc[i] = hn::LoadU(d, dw.bias.data() + c + i * kLanes); });
     for (int64_t y = taps.y_begin; y < taps.y_end; ++y) {
       for (int64_t k = taps.x_begin; k < taps.x_end; ++k) {
-        const T* from = in + c +
-                        (y * window.dilation[1] * dw.shape.in[2] + k * window.dilation[2]) * channels;
+        const T* from =
+            in + c + (y * window.dilation[1] * dw.shape.in[2] + k * window.dilation[2]) * channels;
         const float* weights = dw.weights.data() + (y * window.kernel[2] + k) * channels + c;
         unroll<kVectors>([&](auto i) OCTAVO_INLINE {
           acc[i] = mul_add(load_float<false>(d, from + i * kLanes, 0),
@@ -180,9 +180,8 @@ HWY_NOINLINE void blocks_3x3(const Depthwise& dw, const T* in, int64_t blocks, T
   for (int64_t next = 0; next < channels; next += kLanes) {
     const int64_t c = std::min(next, channels - kLanes);
     V w[9];
-    unroll<9>([&](auto k) OCTAVO_INLINE {
-      w[k] = hn::LoadU(d, dw.weights.data() + k * channels + c);
-    });
+    unroll<9>([&](auto k)
+                  OCTAVO_INLINE { w[k] = hn::LoadU(d, dw.weights.data() + k * channels + c); });
     const V bias = hn::LoadU(d, dw.bias.data() + c);
     const V lo = hn::Set(d, dw.lo), hi = hn::Set(d, dw.hi);
     const T* from = in + c;

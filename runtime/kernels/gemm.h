@@ -111,6 +111,8 @@ struct GemmTarget {
 };
 GemmTarget gemm_target();
 GemmRun gemm_f32_target();
+/// Whether the processor multiplies bf16 numbers itself: without that the target must not be used.
+bool has_gemm_bf16();
 GemmTarget gemm_bf16_target();
 Int8Input int8_input();
 
