@@ -55,7 +55,7 @@ Result<int> backends(bool as_json) {
 
 }  // namespace
 
-// The portable kernels store half precision and compute in float32.
+// The portable kernels compute in float32 what they store in half precision, but for convolutions.
 std::string_view arithmetic(std::string_view backend, DType dtype) {
   if (backend != "portable" && onednn_arithmetic(dtype) != "emulated") {
     return onednn_arithmetic(dtype);
