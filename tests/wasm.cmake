@@ -2,7 +2,7 @@
 # plain and of relaxed SIMD. Debian has GoogleTest as sources too.
 set(gtest /usr/src/googletest/googletest)
 list(FILTER sources EXCLUDE REGEX
-  "/(allocation|cli|dataset|device|embedding|image|model_file|npy|onednn|onnx_node_backend|session|thread_pool|weight_cache)_test")
+  "/(allocation|cli|dataset|device|embedding|image|kernels_bf16|model_file|npy|onednn|onnx_node_backend|session|thread_pool|weight_cache)_test")
 add_library(octavo_tests_objects OBJECT ${sources} paths.cc ${gtest}/src/gtest-all.cc
   ${gtest}/src/gtest_main.cc ${PROJECT_SOURCE_DIR}/native/files.cc
   ${PROJECT_SOURCE_DIR}/native/onnx_test.cc ${PROJECT_SOURCE_DIR}/tools/digits/digits.cc

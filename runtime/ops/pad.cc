@@ -96,6 +96,7 @@ enum class PadMode { kReflect, kEdge, kWrap };
 // Where position p, counted from the first of `size` kept elements, is read.
 int64_t source_of(PadMode mode, int64_t p, int64_t size) {
   const auto modulo = [](int64_t a, int64_t b) { return (a % b + b) % b; };
+  if (p >= 0 && p < size) return p;
   switch (mode) {
     case PadMode::kEdge: return std::clamp<int64_t>(p, 0, size - 1);
     case PadMode::kWrap: return modulo(p, size);
