@@ -155,5 +155,38 @@ TEST(KernelsBf16Test, FunctionsBehindConvolutions) {
   });
 }
 
+// Its error is below half of the result's last place, so that the result is off by one at most.
+TEST(KernelsBf16Test, SigmoidIsAsExactAsItsResult) {
+  for_each_target([] {
+    for (const bool times_x : {false, true}) {
+      constexpr int64_t kChannels = 20;
+      KernelCase c(1);
+      const ValueId x = c.add_input(DType::kBF16, {1, kChannels, 25, 8});
+      Tensor ones = *Tensor::create(DType::kBF16, {kChannels, 1, 1, 1});
+      for (BFloat16& one : ones.data<BFloat16>()) one = BFloat16(1);
+      const ValueId w = c.add_constant(ones);
+      const ValueId sums = c.add_output(DType::kBF16), gate = c.add_output(DType::kBF16),
+                    y = c.add_output(DType::kBF16);
+      c.add_node(OpKind::kConv, {x, w}, {sums}).set("group", kChannels);
+      c.add_node(OpKind::kSigmoid, {sums}, {gate});
+      c.add_node(OpKind::kMul, {gate, sums}, {y});
+      if (!times_x) c.graph.nodes.pop_back();
+      c.graph.outputs = {times_x ? y : gate};
+      const auto reals = c.data[0].data<BFloat16>();
+      for (size_t i = 0; i < reals.size(); ++i) {
+        reals[i] = BFloat16(static_cast<float>(i) * 0.02f - 40.0f);
+      }
+      Kernels kernels;
+      const Tensor actual = run(c, false, kernels);
+      ASSERT_TRUE(std::ranges::contains(kernels.names, "depthwise_bf16_function"));
+      for (size_t i = 0; i < reals.size(); ++i) {
+        const double real = reals[i];
+        const double expected = (times_x ? real : 1) / (1 + std::exp(-real));
+        ASSERT_NEAR(expected, actual.data<BFloat16>()[i], std::abs(expected) * 0x1.2p-8) << real;
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace octavo::testing

@@ -10,7 +10,6 @@
 #include "runtime/kernels/depthwise.h"
 #include "runtime/kernels/fixed_order.h"
 #include "runtime/kernels/gemm.h"
-#include "runtime/kernels/half.h"
 #include "runtime/kernels/winograd.h"
 
 namespace octavo::kernels {
@@ -31,45 +30,29 @@ class ConvStep : public KernelStep {
  public:
   [[gnu::cold]] static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph,
                                                                 const Node& node, Layout) {
-    return create_f32(graph, node, gemm_target());
+    return create_float<float>(graph, node, gemm_target());
   }
-  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_f32(const PlanGraph& graph,
-                                                                const Node& node,
-                                                                const GemmTarget& target) {
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_bf16(const PlanGraph& graph,
+                                                                 const Node& node, Layout) {
+    return create_float<BFloat16>(graph, node, gemm_bf16_target());
+  }
+  /// T: of the tensors.
+  template <class T>
+  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_float(const PlanGraph& graph,
+                                                                  const Node& node,
+                                                                  const GemmTarget& target) {
     OCTAVO_ASSIGN(const ConvShape shape, conv_shape_of(graph, node));
     OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
     std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, target, {}));
-    const auto weights = graph.info(node.input(1)).constant.data<float>();
+    const auto weights = graph.info(node.input(1)).constant.data<T>();
     const TensorView bias = step->constant(2);
     for (int64_t g = 0; g < shape.groups; ++g) {
       PackedWeights& packed = step->groups_[static_cast<size_t>(g)];
-      step->pack<float>(packed, g, weights.data());
+      step->pack<T>(packed, g, weights.data());
       if (!bias.present()) continue;
       for_each_column(packed, [&](int64_t position, int64_t column) {
         packed.bias[static_cast<size_t>(position)] =
-            bias.as<const float>()[g * shape.out_channels + column];
-      });
-    }
-    step->call_.lo = bounds.lo;
-    step->call_.hi = bounds.hi;
-    return step;
-  }
-
-  [[gnu::cold]] static Result<std::unique_ptr<Step>> create_bf16(const PlanGraph& graph,
-                                                                 const Node& node, Layout) {
-    OCTAVO_ASSIGN(const ConvShape shape, conv_shape_of(graph, node));
-    OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
-    std::unique_ptr<ConvStep> step(new ConvStep(graph, node, shape, gemm_bf16_target(), {}));
-    const auto* weights = reinterpret_cast<const uint16_t*>(
-        graph.info(node.input(1)).constant.data<BFloat16>().data());
-    const TensorView bias = step->constant(2);
-    for (int64_t g = 0; g < shape.groups; ++g) {
-      PackedWeights& packed = step->groups_[static_cast<size_t>(g)];
-      step->pack<uint16_t>(packed, g, weights);
-      if (!bias.present()) continue;
-      for_each_column(packed, [&](int64_t position, int64_t column) {
-        widen_row(DType::kBF16, bias.as<const uint16_t>() + g * shape.out_channels + column,
-                  &packed.bias[static_cast<size_t>(position)], 1);
+            static_cast<float>(bias.as<const T>()[g * shape.out_channels + column]);
       });
     }
     step->call_.lo = bounds.lo;
@@ -402,9 +385,9 @@ constexpr ClaimLayout kNhwc = ClaimLayout::kChannelsLast;
 constexpr KernelDef kKernels[] = {
     {"depthwise_int8", OpKind::kConv, kNhwc, depthwise_int8, make_depthwise_int8, kExact,
      make_depthwise_int8_with_table},
-    {"depthwise_f32", OpKind::kConv, kNhwc, depthwise_f32, make_depthwise_float},
-    {"depthwise_bf16", OpKind::kConv, kNhwc, depthwise_bf16, make_depthwise_float, false, nullptr,
-     unless_small(make_depthwise_with_function)},
+    {"depthwise_f32", OpKind::kConv, kNhwc, depthwise_f32, make_depthwise_f32},
+    {"depthwise_bf16", OpKind::kConv, kNhwc, depthwise_bf16, unless_small(make_depthwise_bf16),
+     false, nullptr, unless_small(make_depthwise_bf16_with_function)},
     {"conv_int8", OpKind::kConv, kNhwc, conv_is_int8, ConvStep::create_int8, kExact,
      ConvStep::create_with_table},
     {"conv_winograd", OpKind::kConv, kNhwc, conv_is_winograd, make_conv_winograd},
@@ -419,7 +402,7 @@ std::span<const KernelDef> conv_kernels() { return kKernels; }
 
 [[gnu::cold]] Result<std::unique_ptr<Step>> make_conv_fixed_order(const PlanGraph& graph,
                                                                   const Node& node, Layout) {
-  return ConvStep::create_f32(graph, node, fixed_order_target());
+  return ConvStep::create_float<float>(graph, node, fixed_order_target());
 }
 
 }  // namespace octavo::kernels

@@ -6,13 +6,12 @@
 
 namespace octavo::kernels {
 
-/// Of f32 or bf16.
-Result<std::unique_ptr<Step>> make_depthwise_float(const PlanGraph& graph, const Node& node,
-                                                   Layout);
-/// Of bf16.
-Result<std::unique_ptr<Step>> make_depthwise_with_function(const PlanGraph& graph, const Node& node,
-                                                           const UnaryFunction& function,
-                                                           ValueId output);
+Result<std::unique_ptr<Step>> make_depthwise_f32(const PlanGraph& graph, const Node& node, Layout);
+Result<std::unique_ptr<Step>> make_depthwise_bf16(const PlanGraph& graph, const Node& node, Layout);
+Result<std::unique_ptr<Step>> make_depthwise_bf16_with_function(const PlanGraph& graph,
+                                                                const Node& node,
+                                                                const UnaryFunction& function,
+                                                                ValueId output);
 Result<std::unique_ptr<Step>> make_depthwise_int8(const PlanGraph& graph, const Node& node, Layout);
 Result<std::unique_ptr<Step>> make_depthwise_int8_with_table(const PlanGraph& graph,
                                                              const Node& node,

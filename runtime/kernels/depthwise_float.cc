@@ -10,7 +10,6 @@
 #include "runtime/kernels/bf16-inl.h"
 #include "runtime/kernels/conv_common.h"
 #include "runtime/kernels/depthwise.h"
-#include "runtime/kernels/half.h"
 #include "runtime/kernels/simd-inl.h"
 
 #ifndef OCTAVO_DEPTHWISE_FLOAT_ONCE
@@ -355,19 +354,11 @@ class DepthwiseStep : public KernelStep {
   Depthwise dw_;
 };
 
-// The elements of a constant of f32 or bf16 numbers.
-AlignedVector<float> floats_of(const Tensor& constant) {
-  AlignedVector<float> values(static_cast<size_t>(constant.elements()));
-  if (constant.dtype() == DType::kF32) {
-    std::ranges::copy(constant.data<float>(), values.begin());
-  } else {
-    widen_row(constant.dtype(), constant.raw(), values.data(), constant.elements());
-  }
-  return values;
-}
-
-[[gnu::cold]] Result<std::unique_ptr<Step>> make(const PlanGraph& graph, const Node& node,
-                                                 const std::optional<UnaryFunction>& function) {
+// T: of the tensors.
+template <class T>
+[[gnu::cold]] Result<std::unique_ptr<Step>> make(
+    const PlanGraph& graph, const Node& node,
+    const std::optional<UnaryFunction>& function = std::nullopt) {
   Depthwise dw;
   OCTAVO_ASSIGN(dw.shape, conv_shape_of(graph, node));
   OCTAVO_ASSIGN(const ActivationBounds bounds, activation_bounds(node));
@@ -376,29 +367,33 @@ AlignedVector<float> floats_of(const Tensor& constant) {
   dw.function = function;
   dw.channels = dw.shape.groups;
   const auto channels = static_cast<size_t>(dw.channels);
-  const auto from = floats_of(graph.info(node.input(1)).constant);
+  const auto from = graph.info(node.input(1)).constant.data<T>();
   const size_t taps = from.size() / channels;
   dw.weights.resize(from.size());
   for (size_t c = 0; c < channels; ++c) {
     for (size_t t = 0; t < taps; ++t) dw.weights[t * channels + c] = from[c * taps + t];
   }
+  dw.bias.assign(channels, 0);
   if (node.input(2) != kNoValue) {
-    dw.bias = floats_of(graph.info(node.input(2)).constant);
-  } else {
-    dw.bias.assign(channels, 0);
+    const auto bias = graph.info(node.input(2)).constant.data<T>();
+    dw.bias.assign(bias.begin(), bias.end());
   }
   return std::make_unique<DepthwiseStep>(graph, node, std::move(dw));
 }
 
 }  // namespace
 
-[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_float(const PlanGraph& graph,
-                                                                 const Node& node, Layout) {
-  return make(graph, node, {});
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_f32(const PlanGraph& graph,
+                                                               const Node& node, Layout) {
+  return make<float>(graph, node);
 }
-[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_with_function(
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_bf16(const PlanGraph& graph,
+                                                                const Node& node, Layout) {
+  return make<BFloat16>(graph, node);
+}
+[[gnu::cold]] Result<std::unique_ptr<Step>> make_depthwise_bf16_with_function(
     const PlanGraph& graph, const Node& node, const UnaryFunction& function, ValueId output) {
-  OCTAVO_ASSIGN(std::unique_ptr<Step> step, make(graph, node, function));
+  OCTAVO_ASSIGN(std::unique_ptr<Step> step, make<BFloat16>(graph, node, function));
   step->outputs = {output};
   return step;
 }

@@ -1,8 +1,8 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/kernels/half_simd.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/kernels/bf16-inl.h"
 #include "runtime/kernels/half.h"
-#include "runtime/kernels/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace octavo::kernels::HWY_NAMESPACE {
@@ -10,21 +10,6 @@ namespace octavo::kernels::HWY_NAMESPACE {
 using DF = hn::ScalableTag<float>;
 using DU32 = hn::RebindToUnsigned<DF>;
 using DU16 = hn::Rebind<uint16_t, DF>;
-
-HWY_INLINE hn::Vec<DF> widen_bf16(hn::Vec<DU16> bits) {
-  return hn::BitCast(DF(), hn::ShiftLeft<16>(hn::PromoteTo(DU32(), bits)));
-}
-
-// In integers: the instruction for it (AVX512_BF16) takes denormal numbers for zeros.
-HWY_INLINE hn::Vec<DU16> narrow_bf16(hn::Vec<DF> x) {
-  const DU32 d;
-  const auto bits = hn::BitCast(d, x);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d, 1));
-  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(d, 0x7FFF))));
-  const auto nan = hn::Or(hn::ShiftRight<16>(bits), hn::Set(d, 0x40));
-  const auto is_nan = hn::RebindMask(d, hn::IsNaN(x));
-  return hn::TruncateTo(DU16(), hn::IfThenElse(is_nan, nan, rounded));
-}
 
 // Exponent and mantissa move by 13 bits and a change of bias, which a multiplication does; it also
 // makes denormal numbers normal.
@@ -89,7 +74,7 @@ HWY_INLINE void narrow(const float* x, uint16_t* y, int64_t count, const Narrow&
 void widen_row(DType dtype, const void* x, float* y, int64_t count) {
   const auto* from = static_cast<const uint16_t*>(x);
   if (dtype == DType::kBF16) {
-    widen(from, y, count, [](auto v) OCTAVO_INLINE { return widen_bf16(v); });
+    widen(from, y, count, [](auto v) OCTAVO_INLINE { return widen_bf16(DF(), v); });
   } else {
     widen(from, y, count, [](auto v) OCTAVO_INLINE { return widen_f16(v); });
   }
@@ -98,7 +83,7 @@ void widen_row(DType dtype, const void* x, float* y, int64_t count) {
 void narrow_row(DType dtype, const float* x, void* y, int64_t count) {
   auto* to = static_cast<uint16_t*>(y);
   if (dtype == DType::kBF16) {
-    narrow(x, to, count, [](auto v) OCTAVO_INLINE { return narrow_bf16(v); });
+    narrow(x, to, count, [](auto v) OCTAVO_INLINE { return narrow_bf16(DF(), v); });
   } else {
     narrow(x, to, count, [](auto v) OCTAVO_INLINE { return narrow_f16(v); });
   }
