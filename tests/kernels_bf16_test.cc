@@ -58,7 +58,7 @@ TEST(KernelsBf16Test, NumbersBesideASegmentDoNotMatter) {
     for (size_t i = 0; i < actual.data<BFloat16>().size(); ++i) {
       const size_t row = i / 6 % 4, column = i % 6;
       const bool reads = column == 4 && (row == 2 || row == 3);
-      EXPECT_EQ(std::isfinite(actual.data<BFloat16>()[i]), !reads) << i;
+      EXPECT_EQ(std::isfinite(static_cast<float>(actual.data<BFloat16>()[i])), !reads) << i;
       if (!reads) {
         EXPECT_NEAR((*expected)[0].data<BFloat16>()[i], actual.data<BFloat16>()[i], 0.02);
       }

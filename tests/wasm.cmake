@@ -1,5 +1,6 @@
-# The suites that need nothing native but files, for tests/web/suites.test.mjs: with the kernels of
-# plain and of relaxed SIMD. Debian has GoogleTest as sources too.
+# The suites that need nothing native but files (and bf16 kernels, which are native), for
+# tests/web/suites.test.mjs: with the kernels of plain and of relaxed SIMD. Debian has GoogleTest as
+# sources too.
 set(gtest /usr/src/googletest/googletest)
 list(FILTER sources EXCLUDE REGEX
   "/(allocation|cli|dataset|device|embedding|image|kernels_bf16|model_file|npy|onednn|onnx_node_backend|session|thread_pool|weight_cache)_test")
