@@ -14,9 +14,9 @@ struct RunConfig {
   std::string backend = "default";
   std::string device = "auto";
   int threads = 0;
-  std::string hint = "latency";
-  int batch = 1;
-  std::string weight_cache;  // a file's name
+  std::string hint = "latency";  // of Streams (native/streams.h), and how many requests
+  int batch = 1;                 // each of them joins
+  std::string weight_cache;      // a file's name
 
   /// One option of the struct, listed once: flags and JSON keys follow from it.
   struct Field {

@@ -22,7 +22,7 @@ target_link_libraries(app octavo_native)
 )"));
   dir.write("main.cc", "int main() {}\n");
   const std::string command =
-      concat("cmake -S ", dir.path(), " -B ", dir.path("build"),
+      concat("cmake -G Ninja -S ", dir.path(), " -B ", dir.path("build"),
              " -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >", dir.path("log"), " 2>&1");
   ASSERT_EQ(std::system(command.c_str()), 0) << std::ifstream(dir.path("log")).rdbuf();
   std::ifstream file(dir.path("build/compile_commands.json"));
