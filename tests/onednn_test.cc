@@ -11,6 +11,7 @@
 
 #include "kernel_case.h"
 #include "native/onednn/device.h"
+#include "runtime/kernels/gemm.h"
 #include "runtime/session.h"
 #include "tests/random_loader.h"
 
@@ -74,7 +75,8 @@ constexpr ConvCase kConvs[] = {
     {12, 18, 3, 3, 1, 2, false},  {64, 80, 1, 3, 1, 1, false}, {40, 8, 1, 5, 2, 1, false},
 };
 
-KernelCase conv_case(const ConvCase& shape, bool int8, bool is_signed, uint32_t seed) {
+KernelCase conv_case(const ConvCase& shape, bool int8, bool is_signed, uint32_t seed,
+                     DType real = DType::kF32) {
   KernelCase c(seed);
   const Shape x{2, shape.in, 13, 11};
   const Shape w{shape.out, shape.in / shape.group, shape.kernel, shape.kernel};
@@ -95,10 +97,10 @@ KernelCase conv_case(const ConvCase& shape, bool int8, bool is_signed, uint32_t 
     if (shape.residual) inputs.push_back(c.add_input(type, y, c.random_quant(type, 0.02f)));
     output = c.add_output(type, c.random_quant(type, 0.02f * 0.01f * sum));
   } else {
-    inputs = {c.add_input(DType::kF32, x), c.add_constant(c.random(DType::kF32, w)),
-              c.add_constant(c.random(DType::kF32, Shape{shape.out}))};
-    if (shape.residual) inputs.push_back(c.add_input(DType::kF32, y));
-    output = c.add_output(DType::kF32);
+    inputs = {c.add_input(real, x), c.add_constant(c.random(real, w)),
+              c.add_constant(c.random(real, Shape{shape.out}))};
+    if (shape.residual) inputs.push_back(c.add_input(real, y));
+    output = c.add_output(real);
   }
   Node& node = c.add_node(OpKind::kConv, inputs, {output});
   node.set("strides", std::vector<int64_t>{shape.stride, shape.stride});
@@ -394,6 +396,14 @@ TEST(OneDnn, ClaimsOnlyWhatPays) {
     const KernelCase large = conv_case({128, 256, 1, 3, 1, 1, false}, int8, false, 1);
     EXPECT_EQ(claimed(large), amx);
   }
+  // In bf16 the portable kernels are as fast without AMX, if the CPU has instructions for it at
+  // all.
+  const bool native = onednn_arithmetic(DType::kBF16) != "emulated";
+  const KernelCase bf16 = conv_case({128, 256, 1, 3, 1, 1, false}, false, false, 1, DType::kBF16);
+  EXPECT_EQ(claimed(bf16), amx || (native && !kernels::has_gemm_bf16()));
+  const KernelCase depthwise =
+      conv_case({64, 64, 64, 3, 1, 1, false}, false, false, 1, DType::kBF16);
+  EXPECT_FALSE(claimed(depthwise));
 }
 
 // Runs the tests above in processes of their own, in which oneDNN may use less than the CPU has.
