@@ -142,7 +142,9 @@ HWY_NOINLINE void border_pixel(const Depthwise& dw, const T* in, const Taps& tap
   constexpr auto kLanes = static_cast<int64_t>(HWY_LANES(float));
   constexpr int kVectors = 4;
   const int64_t channels = dw.channels;
-  if (kPartial || channels < kVectors * kLanes) return pixels<0, 0, 1, kPartial>(dw, in, taps, out);
+  if (kPartial || kSmallCode || channels < kVectors * kLanes) {
+    return pixels<0, 0, 1, kPartial>(dw, in, taps, out);
+  }
   const auto& window = dw.shape.window;
   for (int64_t next = 0; next < channels; next += kVectors * kLanes) {
     const int64_t c = std::min(next, channels - kVectors * kLanes);
@@ -258,16 +260,16 @@ HWY_NOINLINE void row(const Depthwise& dw, const T* image, int64_t out_y, T* out
     const int64_t begin = std::clamp<int64_t>(ceil_div(offset, step), 0, count);
     const int64_t room = shape.in[2] - 1 - extent + offset;
     const int64_t end = room < 0 ? begin : std::clamp(room / step + 1, begin, count);
-    const int64_t whole = (end - begin) / kPixels;
-    int64_t i = 0;
-    for (; i < begin; ++i) border(first + i * apart);
-    if (whole > 0) {
-      blocks(first + begin * apart, whole);
-      i = begin + whole * kPixels;
-      if (i < end) blocks(first + (end - kPixels) * apart, 1);  // some once more
-      i = end;
+    for (int64_t i = 0; i < count;) {
+      if (i < begin || i >= end || end - begin < kPixels) {
+        border(first + i++ * apart);
+        continue;
+      }
+      const int64_t at = std::min(i, end - kPixels);  // some are computed once more
+      const int64_t whole = (end - at) / kPixels;
+      blocks(first + at * apart, whole);
+      i = at + whole * kPixels;
     }
-    for (; i < count; ++i) border(first + i * apart);
   }
 }
 
