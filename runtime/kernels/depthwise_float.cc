@@ -221,38 +221,37 @@ HWY_NOINLINE void blocks_3x3(const Depthwise& dw, const T* in, int64_t blocks, T
   }
 }
 
+constexpr int kPixels = 4;  // of a block of outputs
+// `count` blocks, whose taps lie within the image's columns.
+template <class T>
+using Blocks = void (*)(const Depthwise& dw, const T* in, const Taps& taps, int64_t count, T* out);
+
 template <int kWidth, int kStride, bool kPartial, class T>
-HWY_NOINLINE void row(const Depthwise& dw, const T* image, int64_t out_y, T* out) {
-  constexpr int64_t kPixels = 4;
+void run_blocks(const Depthwise& dw, const T* in, const Taps& taps, int64_t count, T* out) {
+  if constexpr (kWidth == 3 && !kPartial && kHas32Registers) {
+    if (dw.shape.window.kernel[1] == 3 && taps.y_end - taps.y_begin == 3) {
+      return blocks_3x3<kStride, kPixels>(dw, in, count, out);
+    }
+  }
+  const int64_t step = kPixels * (kWidth > 0 ? dw.shape.window.dilation[2] : 1) * dw.channels;
+  for (; count > 0; --count) {
+    pixels<kWidth, kStride, kPixels, kPartial>(dw, in, taps, out);
+    in += dw.shape.window.stride[2] * step;
+    out += step;
+  }
+}
+
+// `apart`: columns from one output of a block to the next.
+template <bool kPartial, class T>
+HWY_NOINLINE void row(const Depthwise& dw, const T* image, int64_t out_y, T* out, int64_t apart,
+                      Blocks<T> blocks) {
   const auto& [shape, channels] = std::tie(dw.shape, dw.channels);
   const auto& window = shape.window;
   const int64_t stride = window.stride[2], pad = window.pad_begin[2];
   const int64_t y0 = out_y * window.stride[1] - window.pad_begin[1];
   const ops::Range ys = ops::valid_range(y0, window.dilation[1], shape.in[1], window.kernel[1]);
   const int64_t extent = (window.kernel[2] - 1) * window.dilation[2];
-  const int64_t apart = kWidth > 0 ? window.dilation[2] : 1;  // outputs
   image += (y0 * shape.in[2] - pad) * channels;
-  const auto border = [&](int64_t x) OCTAVO_INLINE {
-    const ops::Range xs =
-        ops::valid_range(x * stride - pad, window.dilation[2], shape.in[2], window.kernel[2]);
-    border_pixel<kPartial>(dw, image + x * stride * channels, {ys.begin, ys.end, xs.begin, xs.end},
-                           out + x * channels);
-  };
-  const auto blocks = [&](int64_t x, int64_t count) OCTAVO_INLINE {
-    const T* in = image + x * stride * channels;
-    T* to = out + x * channels;
-    if constexpr (kWidth == 3 && !kPartial && kHas32Registers) {
-      if (window.kernel[1] == 3 && ys.end - ys.begin == 3) {
-        return blocks_3x3<kStride, kPixels>(dw, in, count, to);
-      }
-    }
-    for (; count > 0; --count) {
-      pixels<kWidth, kStride, kPixels, kPartial>(dw, in, {ys.begin, ys.end, 0, window.kernel[2]},
-                                                 to);
-      in += kPixels * apart * stride * channels;
-      to += kPixels * apart * channels;
-    }
-  };
   for (int64_t first = 0; first < std::min(apart, shape.out[2]); ++first) {
     // Of the outputs first + i * apart, those from begin to end lie within the image.
     const int64_t step = apart * stride, offset = pad - first * stride;
@@ -261,14 +260,20 @@ HWY_NOINLINE void row(const Depthwise& dw, const T* image, int64_t out_y, T* out
     const int64_t room = shape.in[2] - 1 - extent + offset;
     const int64_t end = room < 0 ? begin : std::clamp(room / step + 1, begin, count);
     for (int64_t i = 0; i < count;) {
-      if (i < begin || i >= end || end - begin < kPixels) {
-        border(first + i++ * apart);
-        continue;
+      const bool inside = i >= begin && i < end && end - begin >= kPixels;
+      const int64_t at = inside ? std::min(i, end - kPixels) : i;  // some are computed once more
+      const int64_t x = first + at * apart;
+      const T* in = image + x * stride * channels;
+      if (inside) {
+        const int64_t whole = (end - at) / kPixels;
+        blocks(dw, in, {ys.begin, ys.end, 0, window.kernel[2]}, whole, out + x * channels);
+        i = at + whole * kPixels;
+      } else {
+        const ops::Range xs =
+            ops::valid_range(x * stride - pad, window.dilation[2], shape.in[2], window.kernel[2]);
+        border_pixel<kPartial>(dw, in, {ys.begin, ys.end, xs.begin, xs.end}, out + x * channels);
+        ++i;
       }
-      const int64_t at = std::min(i, end - kPixels);  // some are computed once more
-      const int64_t whole = (end - at) / kPixels;
-      blocks(first + at * apart, whole);
-      i = at + whole * kPixels;
     }
   }
 }
@@ -276,14 +281,14 @@ HWY_NOINLINE void row(const Depthwise& dw, const T* image, int64_t out_y, T* out
 template <bool kPartial, class T>
 HWY_INLINE void choose_row(const Depthwise& dw, const T* image, int64_t out_y, T* out) {
   const auto& window = dw.shape.window;
-  const int64_t stride = window.stride[2];
-  const bool any = (window.dilation[2] != 1 && stride != 1) || (kPartial && kSmallCode);
-  const int64_t width = any ? 0 : window.kernel[2];
-  if (width == 3 && stride == 1) return row<3, 1, kPartial>(dw, image, out_y, out);
-  if (width == 3 && stride == 2) return row<3, 2, kPartial>(dw, image, out_y, out);
-  if (width == 5 && stride == 1) return row<5, 1, kPartial>(dw, image, out_y, out);
-  if (width == 5 && stride == 2) return row<5, 2, kPartial>(dw, image, out_y, out);
-  row<0, 0, kPartial>(dw, image, out_y, out);
+  const int64_t stride = window.stride[2], width = window.kernel[2];
+  const bool any = (window.dilation[2] != 1 && stride != 1) || (kPartial && kSmallCode) ||
+                   (width != 3 && width != 5) || stride > 2;
+  if (any) return row<kPartial>(dw, image, out_y, out, 1, run_blocks<0, 0, kPartial, T>);
+  const Blocks<T> blocks =
+      width == 3 ? (stride == 1 ? run_blocks<3, 1, kPartial, T> : run_blocks<3, 2, kPartial, T>)
+                 : (stride == 1 ? run_blocks<5, 1, kPartial, T> : run_blocks<5, 2, kPartial, T>);
+  row<kPartial>(dw, image, out_y, out, window.dilation[2], blocks);
 }
 
 // The rows of a dilated kernel in such an order that one finds in the cache what the one before
