@@ -8,8 +8,8 @@
 
 #include "conv_case.h"
 #include "kernel_check.h"
+#include "observed_run.h"
 #include "runtime/kernels/gemm.h"
-#include "runtime/session.h"
 
 namespace octavo::testing {
 namespace {
@@ -90,23 +90,6 @@ TEST(KernelsBf16Test, MaxPools) {
   });
 }
 
-struct Kernels final : Observer {
-  bool wants(ValueId) const override { return false; }
-  Status on_value(ValueId, const TensorView&) override { return {}; }
-  bool wants_time() const override { return true; }
-  void on_step(const StepInfo& info, double) override { names.push_back(info.kernel); }
-  std::vector<std::string> names;
-};
-
-Tensor run(const KernelCase& c, bool reference_only, Kernels& kernels) {
-  auto session =
-      Session::create(std::make_shared<Graph>(c.graph), {.reference_only = reference_only});
-  EXPECT_TRUE(session);
-  const auto outputs = session->run({{c.graph.value(0).name, c.data[0]}}, &kernels);
-  EXPECT_TRUE(outputs) << outputs.error().message;
-  return outputs->front().second;
-}
-
 // A convolution, a function of its results, and perhaps their product: one step, which rounds once
 // where the reference functions round two or three times.
 TEST(KernelsBf16Test, FunctionsBehindConvolutions) {
@@ -139,11 +122,11 @@ TEST(KernelsBf16Test, FunctionsBehindConvolutions) {
           c.add_node(function.op, {sums}, {gate}).attributes = function.attributes;
           if (times_x) c.add_node(OpKind::kMul, {gate, sums}, {y});
           c.graph.outputs = {times_x ? y : gate};
-          Kernels fast, slow;
-          const Tensor actual = run(c, false, fast), expected = run(c, true, slow);
+          const auto [actual, steps] = observed_run(c, {});
+          const Tensor expected = observed_run(c, {.reference_only = true}).output;
           if (depthwise || kernels::has_gemm_bf16()) {
             EXPECT_TRUE(std::ranges::contains(
-                fast.names, depthwise ? "depthwise_bf16_function" : "conv_bf16_function"));
+                steps.kernels, depthwise ? "depthwise_bf16_function" : "conv_bf16_function"));
           }
           for (size_t i = 0; i < actual.data<BFloat16>().size(); ++i) {
             const float e = expected.data<BFloat16>()[i];
@@ -176,9 +159,8 @@ TEST(KernelsBf16Test, SigmoidIsAsExactAsItsResult) {
       for (size_t i = 0; i < reals.size(); ++i) {
         reals[i] = BFloat16(static_cast<float>(i) * 0.02f - 40.0f);
       }
-      Kernels kernels;
-      const Tensor actual = run(c, false, kernels);
-      ASSERT_TRUE(std::ranges::contains(kernels.names, "depthwise_bf16_function"));
+      const auto [actual, steps] = observed_run(c, {});
+      ASSERT_TRUE(std::ranges::contains(steps.kernels, "depthwise_bf16_function"));
       for (size_t i = 0; i < reals.size(); ++i) {
         const double real = reals[i];
         const double expected = (times_x ? real : 1) / (1 + std::exp(-real));

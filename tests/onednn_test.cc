@@ -9,47 +9,23 @@
 #include <filesystem>
 #include <thread>
 
-#include "kernel_case.h"
 #include "native/onednn/device.h"
+#include "observed_run.h"
 #include "runtime/kernels/gemm.h"
-#include "runtime/session.h"
 #include "tests/random_loader.h"
 
 namespace octavo::testing {
 namespace {
 
-struct Kernels final : Observer {
-  bool wants(ValueId) const override { return false; }
-  Status on_value(ValueId, const TensorView&) override { return {}; }
-  bool wants_time() const override { return true; }
-  void on_step(const StepInfo& info, double) override { backends.push_back(info.backend); }
-  std::vector<std::string> backends;
-};
-
-struct Outcome {
-  Tensor output;
-  std::vector<std::string> backends;
-};
-
 Outcome run(const KernelCase& c, std::vector<std::shared_ptr<Backend>> backends) {
-  auto session =
-      Session::create(std::make_shared<Graph>(c.graph), {.backends = std::move(backends)});
-  EXPECT_TRUE(session) << session.error().to_string();
-  NamedTensors feeds;
-  for (const ValueId id : c.graph.inputs) {
-    feeds.emplace_back(c.graph.value(id).name, c.data[static_cast<size_t>(id)]);
-  }
-  Kernels kernels;
-  const auto outputs = session->run(feeds, &kernels);
-  EXPECT_TRUE(outputs) << outputs.error().to_string();
-  return {outputs->front().second, kernels.backends};
+  return observed_run(c, {.backends = std::move(backends)});
 }
 
 void expect_same(const KernelCase& c) {
   const Outcome portable = run(c, {});
   const Outcome onednn = run(c, {make_onednn_backend(true)});
   // Of 8-bit integers only where the CPU has dot products of them.
-  EXPECT_TRUE(std::ranges::contains(onednn.backends, "onednn") ||
+  EXPECT_TRUE(std::ranges::contains(onednn.steps.backends, "onednn") ||
               portable.output.dtype() != DType::kF32);
   ASSERT_EQ(portable.output.shape(), onednn.output.shape());
   const auto count = static_cast<size_t>(portable.output.elements());
@@ -193,11 +169,11 @@ void expect_half(const Graph& graph, OpKind op) {
     if (onednn) options.backends.push_back(make_onednn_backend());
     auto session = half->model.create_session(options);
     ASSERT_TRUE(session) << session.error().to_string();
-    Kernels kernels;
-    const auto ran = session->run(feeds, &kernels);
+    StepNames steps;
+    const auto ran = session->run(feeds, &steps);
     ASSERT_TRUE(ran) << ran.error().to_string();
     outputs.push_back(ran->front().second);
-    EXPECT_EQ(std::ranges::count(kernels.backends, "onednn"),
+    EXPECT_EQ(std::ranges::count(steps.backends, "onednn"),
               onednn && onednn::cpu_device()->computes_in(DType::kBF16) ? 1 : 0);
   }
   const auto a = outputs[0].data<float>(), b = outputs[1].data<float>();
@@ -311,14 +287,17 @@ TEST(OneDnn, FunctionsBehindConvolutions) {
     const KernelCase c = with(function, false, false);
     SCOPED_TRACE(op_name(function));
     expect_same(c);
-    EXPECT_EQ(std::ranges::count(run(c, {make_onednn_backend(true)}).backends, "portable"), 0);
+    EXPECT_EQ(std::ranges::count(run(c, {make_onednn_backend(true)}).steps.backends, "portable"),
+              0);
   }
   const KernelCase silu = with(OpKind::kSigmoid, true, false);
   expect_same(silu);
-  EXPECT_EQ(std::ranges::count(run(silu, {make_onednn_backend(true)}).backends, "portable"), 0);
+  EXPECT_EQ(std::ranges::count(run(silu, {make_onednn_backend(true)}).steps.backends, "portable"),
+            0);
   const KernelCase kept = with(OpKind::kSigmoid, true, true);
   expect_same(kept);
-  EXPECT_EQ(std::ranges::count(run(kept, {make_onednn_backend(true)}).backends, "portable"), 1);
+  EXPECT_EQ(std::ranges::count(run(kept, {make_onednn_backend(true)}).steps.backends, "portable"),
+            1);
 }
 
 /// `now` of `most` threads are left: other sessions have the rest.
@@ -380,7 +359,7 @@ TEST(OneDnn, KeepsToTheThreadsOfTheSession) {
 
 TEST(OneDnn, ClaimsOnlyWhatPays) {
   const auto claimed = [](const KernelCase& c) {
-    return std::ranges::contains(run(c, {make_onednn_backend()}).backends, "onednn");
+    return std::ranges::contains(run(c, {make_onednn_backend()}).steps.backends, "onednn");
   };
   for (const OpKind op : kRowOps) {
     EXPECT_FALSE(claimed(row_case(op, Shape{40, 64}))) << op_name(op);

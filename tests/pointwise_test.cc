@@ -4,43 +4,13 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernel_case.h"
-#include "runtime/session.h"
+#include "observed_run.h"
 
 namespace octavo::testing {
 namespace {
 
-struct StepNames final : Observer {
-  explicit StepNames(ValueId watched) : watched_(watched) {}
-  bool wants(ValueId value) const override { return value == watched_; }
-  Status on_value(ValueId value, const TensorView&) override {
-    shown.push_back(value);
-    return {};
-  }
-  bool wants_time() const override { return true; }
-  void on_step(const StepInfo& info, double) override { kernels.push_back(info.kernel); }
-
-  std::vector<std::string> kernels;
-  std::vector<ValueId> shown;
-
- private:
-  ValueId watched_;
-};
-
-struct Outcome {
-  std::vector<std::string> kernels;
-  Tensor output;
-  std::vector<ValueId> shown;
-};
-
-Outcome run(KernelCase& c, bool reference_only, ValueId watched = kNoValue) {
-  auto session =
-      Session::create(std::make_shared<Graph>(c.graph), {.reference_only = reference_only});
-  EXPECT_TRUE(session);
-  StepNames names(watched);
-  const auto outputs = session->run({{c.graph.value(0).name, c.data[0]}}, &names);
-  EXPECT_TRUE(outputs) << outputs.error().message;
-  return {names.kernels, outputs->front().second, names.shown};
+Outcome run(const KernelCase& c, bool reference_only, ValueId watched = kNoValue) {
+  return observed_run(c, {.reference_only = reference_only}, watched);
 }
 
 class PointwiseTest : public ::testing::TestWithParam<bool> {
@@ -90,7 +60,7 @@ TEST_P(PointwiseTest, SigmoidTimesItsInputIsOneStep) {
   c_.add_node(OpKind::kMul, {x, gate}, {y});
   c_.graph.outputs = {y};
   const Outcome fast = run(c_, false);
-  EXPECT_EQ(fast.kernels, std::vector<std::string>{kernel()});
+  EXPECT_EQ(fast.steps.kernels, std::vector<std::string>{kernel()});
   expect_equal(fast, run(c_, true));
 }
 
@@ -102,7 +72,7 @@ TEST_P(PointwiseTest, ChainWithConstants) {
   c_.add_node(OpKind::kSub, {product, x}, {y});
   c_.graph.outputs = {y};
   const Outcome fast = run(c_, false);
-  EXPECT_EQ(fast.kernels, std::vector<std::string>{kernel()});
+  EXPECT_EQ(fast.steps.kernels, std::vector<std::string>{kernel()});
   expect_equal(fast, run(c_, true));
 }
 
@@ -113,13 +83,13 @@ TEST_P(PointwiseTest, ValuesThatAreUsedElsewhereStay) {
   c_.add_node(OpKind::kMul, {x, gate}, {y});
   c_.graph.outputs = {y};
   const Outcome watched = run(c_, false, gate);
-  EXPECT_EQ(watched.kernels.size(), 2u);
-  EXPECT_EQ(watched.shown, std::vector<ValueId>{gate});
+  EXPECT_EQ(watched.steps.kernels.size(), 2u);
+  EXPECT_EQ(watched.steps.shown, std::vector<ValueId>{gate});
   expect_equal(watched, run(c_, true));
 
   c_.graph.outputs = {gate, y};
   const Outcome output = run(c_, false);
-  EXPECT_EQ(output.kernels.size(), 2u);
+  EXPECT_EQ(output.steps.kernels.size(), 2u);
   expect_equal(output, run(c_, true));
 }
 
@@ -137,9 +107,9 @@ TEST(DequantizedPool, IsOneStepWithTheSameBits) {
       }
       c.graph.outputs = {y};
       const Outcome one = run(c, false), two = run(c, false, real);
-      EXPECT_TRUE(std::ranges::contains(one.kernels, "dequantized_average_pool"));
-      EXPECT_FALSE(std::ranges::contains(two.kernels, "dequantized_average_pool"));
-      ASSERT_EQ(two.shown, std::vector<ValueId>{real});
+      EXPECT_TRUE(std::ranges::contains(one.steps.kernels, "dequantized_average_pool"));
+      EXPECT_FALSE(std::ranges::contains(two.steps.kernels, "dequantized_average_pool"));
+      ASSERT_EQ(two.steps.shown, std::vector<ValueId>{real});
       EXPECT_TRUE(std::ranges::equal(one.output.data<float>(), two.output.data<float>()));
     }
   }

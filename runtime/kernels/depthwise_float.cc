@@ -184,7 +184,6 @@ HWY_NOINLINE void blocks_3x3(const Depthwise& dw, const T* in, int64_t blocks, T
     unroll<9>([&](auto k)
                   OCTAVO_INLINE { w[k] = hn::LoadU(d, dw.weights.data() + k * channels + c); });
     const V bias = hn::LoadU(d, dw.bias.data() + c);
-    const V lo = hn::Set(d, dw.lo), hi = hn::Set(d, dw.hi);
     const T* from = in + c;
     T* to = out + c;
     alignas(64) float sums[kTogether * kPixels * kLanes];
@@ -204,9 +203,7 @@ HWY_NOINLINE void blocks_3x3(const Depthwise& dw, const T* in, int64_t blocks, T
         });
       });
       if constexpr (sizeof(T) == sizeof(float)) {
-        unroll<kPixels>([&](auto p) OCTAVO_INLINE {
-          hn::StoreU(hn::Min(hn::Max(acc[p], lo), hi), d, to + p * column_step);
-        });
+        put<false>(dw, acc, to, column_step);
         to += kPixels * column_step;
       } else {
         unroll<kPixels>([&](auto p) OCTAVO_INLINE { hn::Store(acc[p], d, sum + p * kLanes); });

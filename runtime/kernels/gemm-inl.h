@@ -59,6 +59,14 @@ HWY_INLINE void add_up(V (&sums)[kSums][kRows][kVectors]) {
   });
 }
 
+// Of tiles whose sums go through memory: row by row, in the order of a panel's positions.
+template <class T, int kVectors, int64_t kRows>
+struct StoredSums {
+  static constexpr int64_t kWidth = kVectors * static_cast<int64_t>(HWY_LANES(float));
+  alignas(64) T data[kRows * kWidth];
+  T* at(int64_t row) { return data + row * kWidth; }
+};
+
 // Runs the smallest compiled tile that holds `count` rows; what is too many repeats the last row.
 template <class Tile, int kVectors, int kRows = first_height(Tile::max_rows(kVectors))>
 HWY_INLINE void run_tile(const GemmCall& call, const Panel& panel, const std::byte* const* rows,
@@ -116,8 +124,9 @@ HWY_INLINE void for_each_step(const GemmCall& call, const std::byte* const* rows
 }
 
 // The sums of a tile of kRows rows and of kVectors vectors of the panel, from the `first` on, in
-// sums[0]. Product has the types Word, of a step's word of A and of its lanes of B, and Sum;
-// start(), what the sums of the panels' positions begin with; and accumulate(d, x, w, sums).
+// sums[0]. Product has Word, the type of a step's word of A and of its lanes of B; kHalves, whether
+// a segment may end with half a word; start(), what the sums of the panels' positions begin with;
+// and accumulate(d, x, w, sums).
 template <class Product, int kRows, int kVectors, int kSums, class V>
 HWY_INLINE void sum_tile(const GemmCall& call, const Panel& panel, int64_t first,
                          const std::byte* const* rows, int64_t row,

@@ -16,7 +16,6 @@ namespace octavo::kernels::HWY_NAMESPACE {
 #if HWY_NATIVE_DOT_BF16
 struct Bf16Product {
   using Word = int32_t;
-  using Sum = float;
   static constexpr bool kHalves = true;
   static const float* start(const PackedWeights& packed) { return packed.bias.data(); }
   // sums[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1]
@@ -34,12 +33,10 @@ struct Bf16Tile {
   // compiled for every tile height.
   using Sum = float;
   template <int kVectors, int64_t kRows>
-  struct Sums {
-    static constexpr int64_t kWidth = kVectors * static_cast<int64_t>(HWY_LANES(float));
-    alignas(64) float data[kRows * kWidth];
-    float* at(int64_t row) { return data + row * kWidth; }
+  struct Sums : StoredSums<Sum, kVectors, kRows> {
     HWY_INLINE void finish(const GemmCall& call, const Panel& panel, int64_t row, int64_t count) {
-      if (!ends_in_registers(call, panel)) end_rows(call, panel, data, kWidth, row, count);
+      if (ends_in_registers(call, panel)) return;
+      end_rows(call, panel, this->data, this->kWidth, row, count);
     }
   };
 

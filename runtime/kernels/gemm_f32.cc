@@ -35,7 +35,6 @@ HWY_NOINLINE void store_partial(const GemmCall& call, int64_t column, const floa
 
 struct F32Product {
   using Word = float;
-  using Sum = float;
   static constexpr bool kHalves = false;
   static const float* start(const PackedWeights& packed) { return packed.bias.data(); }
   template <class D, class V>

@@ -139,7 +139,6 @@ HWY_NOINLINE void store_f32(const GemmCall& call, const Panel& panel, const int3
 // What a word of A meets a vector of B with.
 struct Int8Product {
   using Word = int32_t;
-  using Sum = int32_t;
   static constexpr bool kHalves = false;
   static const int32_t* start(const PackedWeights& packed) { return packed.start.data(); }
 };
@@ -251,17 +250,14 @@ struct Int8Tile {
   // the stores hide behind the arithmetic of the ending.
   using Sum = int32_t;
   template <int kVectors, int64_t kRows>
-  struct Sums {
-    static constexpr int64_t kWidth = kVectors * static_cast<int64_t>(HWY_LANES(int32_t));
-    alignas(64) int32_t data[kRows * kWidth];
-    int32_t* at(int64_t row) { return data + row * kWidth; }
+  struct Sums : StoredSums<Sum, kVectors, kRows> {
     HWY_INLINE void finish(const GemmCall& call, const Panel& panel, int64_t row,
                            int64_t count) const {
       if (ends_in_registers(call)) return;
       if (call.output == GemmOutput::kF32) {
-        store_f32<kVectors>(call, panel, data, row, count);
+        store_f32<kVectors>(call, panel, this->data, row, count);
       } else {
-        choose_store<kVectors>(call, panel, data, row, count);
+        choose_store<kVectors>(call, panel, this->data, row, count);
       }
     }
   };
